@@ -1,0 +1,3 @@
+//! Builds what the library embeds.
+
+fn main() {}

@@ -1,0 +1,101 @@
+//! The plan: the complete, ordered list of what goes into an appliance.
+//!
+//! Everything before it (skeleton, package database, globs, excludes) only
+//! makes the plan; everything after it (ext2, chroot) only consumes it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What goes into the appliance.
+///
+/// Held by [`Plan::entries`]: the first entry is `/`; every path is absolute,
+/// normal (no `.`, `..`, `//` or trailing slash) and occurs once; a directory
+/// comes before what lies in it; the target of a hard link comes before the
+/// link; the parent of each entry is a real directory of the plan, never a
+/// symlink.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The entries, parents first.
+    pub entries: Vec<Entry>,
+}
+
+/// One path of the appliance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it lies in the appliance; absolute and normal.  Any bytes but NUL.
+    pub path: PathBuf,
+    /// What it is.
+    pub node: Node,
+    /// Its permission bits, at most 0o7777.
+    pub mode: u16,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Modification time, in seconds since 1970.
+    pub mtime: i64,
+    /// Why it is here; for people, see `freezedry rehydrate --explain`.
+    pub origin: Origin,
+}
+
+/// What kind of file an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File(Content),
+    /// A symbolic link with this text as its target, at most 4095 bytes.
+    Symlink(PathBuf),
+    /// Another name of the regular file that an earlier entry put at this path.
+    HardLink(PathBuf),
+    /// A character device with its major and minor number.
+    CharDevice(u32, u32),
+    /// A block device with its major and minor number.
+    BlockDevice(u32, u32),
+    /// A FIFO.
+    Fifo,
+    /// A Unix socket.
+    Socket,
+}
+
+/// Where the bytes of a regular file come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A file of the host, read only when the image is written.
+    Host {
+        /// Its path on the host.
+        path: PathBuf,
+        /// Its size in bytes when the plan was made.
+        size: u64,
+    },
+    /// Bytes in memory, from a base image or made by us.
+    Bytes(Arc<[u8]>),
+}
+
+impl Content {
+    /// The size in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Host { size, .. } => *size,
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+/// Why an entry is in the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file of this package.
+    Package(Arc<str>),
+    /// A member of a tar file of the skeleton, with the file's name.
+    BaseImage(Arc<str>),
+    /// Named by `hostfiles`.
+    HostFile,
+    /// A directory that something else needed above it.
+    Parent,
+    /// A kernel module or an index of them.
+    Module,
+    /// Made by Freezedry.
+    Generated,
+}

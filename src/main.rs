@@ -1,0 +1,3 @@
+//! Which program am I?  Then hand over to the library.
+
+fn main() {}
