@@ -26,6 +26,7 @@ pub mod files;
 pub mod host;
 pub mod package;
 pub mod skeleton;
+pub mod templates;
 pub mod timestamp;
 
 pub use error::{Error, Result};
