@@ -1,3 +1,7 @@
 //! Which program am I?  Then hand over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    freezedry::cli::main(std::env::args_os())
+}

@@ -1,7 +1,88 @@
 //! Rehydration: a skeleton and a host become a bootable appliance.
 
+pub mod cache;
 pub mod image;
 pub mod initrd;
 pub mod kernel;
 pub mod modules;
 pub mod plan;
+mod planner;
+mod rehydrate;
+mod stamp;
+mod tree;
+
+pub use planner::{Options, Report};
+pub use rehydrate::{Freshness, Rehydration, Request, Statistics, ensure, explain, make};
+pub use tree::Conflict;
+
+use crate::{Error, Result, files};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// The stamp's file name beside the appliance's three files.
+const STAMP: &str = "stamp.json";
+
+/// Where the superblock lies in an ext2 image, in bytes.
+///
+/// Source: <https://docs.kernel.org/filesystems/ext4/globals.html>.
+const SUPERBLOCK: u64 = 1024;
+
+/// The full, bootable thing: three files in one directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appliance {
+    /// The kernel, as qemu takes it.
+    pub kernel: PathBuf,
+    /// The initial RAM disk that mounts `root`.
+    pub initrd: PathBuf,
+    /// The disk image with the root file system.
+    pub root: PathBuf,
+}
+
+impl Appliance {
+    /// The appliance whose files lie, or would lie, in `directory`.
+    pub fn at(directory: &Path) -> Self {
+        Self {
+            kernel: directory.join("kernel"),
+            initrd: directory.join("initrd"),
+            root: directory.join("root"),
+        }
+    }
+
+    /// Whether all three files are there and the image holds a file system.
+    pub fn is_whole(&self) -> bool {
+        let filled = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
+        filled(&self.kernel) && filled(&self.initrd) && self.uuid().is_ok()
+    }
+
+    /// The UUID of the root file system, as `root=UUID=` wants it.
+    pub fn uuid(&self) -> Result<String> {
+        let cannot = |e| Error::io("cannot read the file system in", &self.root, e);
+        let mut image = files::open(&self.root)?;
+        let mut superblock = [0; 1024];
+        image
+            .seek(SeekFrom::Start(SUPERBLOCK))
+            .and_then(|_| image.read_exact(&mut superblock))
+            .map_err(cannot)?;
+        if superblock[0x38..0x3a] != [0x53, 0xef] {
+            return Err(Error::input(format!(
+                "`{}` holds no ext2 file system",
+                self.root.display()
+            ))
+            .hint("remove the appliance; the next boot makes a new one"));
+        }
+        let hex = |range: std::ops::Range<usize>| -> String {
+            superblock[range]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
+        };
+        Ok(format!(
+            "{}-{}-{}-{}-{}",
+            hex(0x68..0x6c),
+            hex(0x6c..0x6e),
+            hex(0x6e..0x70),
+            hex(0x70..0x72),
+            hex(0x72..0x78)
+        ))
+    }
+}

@@ -1,1 +1,206 @@
-//! (description: to be written)
+//! The author's YAML: the model, and loading it with good messages.
+
+mod decode;
+mod problems;
+mod rules;
+mod sections;
+mod tree;
+
+pub use problems::{Problem, Problems, Severity};
+
+use crate::family::Family;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What an author says of an appliance, checked and with defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// The name of the appliance and its packages.
+    pub name: String,
+    /// The version of the packages.
+    pub version: String,
+    /// The release (RPM) or revision (Debian) of the packages.
+    pub release: String,
+    /// The epoch of the packages.
+    pub epoch: Option<u32>,
+    /// One line.
+    pub summary: String,
+    /// Paragraphs.
+    pub description: String,
+    /// An SPDX expression.
+    pub license: String,
+    /// Who answers for it.
+    pub maintainer: Maintainer,
+    /// Its home page.
+    pub url: Option<String>,
+    /// What it is made of.
+    pub packages: Packages,
+    /// Files that belong to no package and come with the appliance.
+    pub files: Vec<File>,
+    /// Patterns of files that are taken from the host as they are.
+    pub host_files: Vec<String>,
+    /// Patterns of the packages' paths that are left out.
+    pub exclude: Vec<String>,
+    /// How it runs.
+    pub boot: Boot,
+    /// When it is rehydrated.
+    pub rehydrate: Rehydrate,
+    /// What changed, newest first.
+    pub changelog: Vec<Change>,
+    /// What is legal but probably not meant.
+    pub warnings: Problems,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maintainer {
+    /// The name.
+    pub name: String,
+    /// The e-mail address.
+    pub email: String,
+}
+
+/// Package names by family.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Packages {
+    /// Those that have the same name everywhere.
+    pub all: Vec<String>,
+    /// Those of one family.
+    pub families: BTreeMap<Family, Vec<String>>,
+}
+
+impl Packages {
+    /// The names for `family`, each once.
+    pub fn for_family(&self, family: Family) -> Vec<&str> {
+        let own = self.families.get(&family);
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.all.iter().chain(own.into_iter().flatten()) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}
+
+/// A file that comes with the appliance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Where it goes; absolute and normal.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u16,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where a file comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Its content stands in the description.
+    Text(String),
+    /// A file in the description's folder.
+    File(PathBuf),
+    /// It is a symlink to this.
+    Symlink(PathBuf),
+    /// It is an empty directory.
+    Directory,
+}
+
+/// How an appliance runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// What runs in it.
+    pub init: Init,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Processors.
+    pub cpus: u32,
+    /// Whether it has qemu's user network.
+    pub network: bool,
+    /// Ports of the host that lead to ports of the guest; only with a network.
+    pub ports: Vec<(u16, u16)>,
+    /// Kernel modules beyond those that booting needs.
+    pub modules: Vec<String>,
+    /// Whether all modules of the kernel go in.
+    pub all_modules: bool,
+}
+
+/// What runs in an appliance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Init {
+    /// A shell on the console.
+    Shell,
+    /// `/sbin/init`.
+    Systemd,
+    /// A command line for `/bin/sh -c`.
+    Command(String),
+}
+
+/// When an appliance is rehydrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rehydrate {
+    /// When it is booted, for each user.
+    AtBoot,
+}
+
+/// An entry of the changelog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The version, with its release.
+    pub version: String,
+    /// The day.
+    pub date: Date,
+    /// Who made it.
+    pub author: Maintainer,
+    /// What was done, a line each.
+    pub changes: Vec<String>,
+}
+
+/// A day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date {
+    days: u32,
+}
+
+impl Date {
+    /// Noon of the day (UTC), in seconds since 1970, as RPM's changelogs want it.
+    pub fn timestamp(self) -> u32 {
+        self.days * 86400 + 43200
+    }
+}
+
+/// Reads the description at `path`; files that it names are looked for in the
+/// same folder.
+pub fn load(path: &Path) -> Result<Description, Problems> {
+    let name = path.display().to_string();
+    #[allow(clippy::disallowed_methods)] // the message is a problem like any other
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Problems::of_file(&name, &format!("cannot read the description `{name}`: {e}"))
+    })?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    parse(&text, &name, folder)
+}
+
+/// Reads a description from `text`; `name` is for messages.
+pub fn parse(text: &str, name: &str, folder: &Path) -> Result<Description, Problems> {
+    let mut problems = Problems::new(name, text);
+    let description = match tree::parse(text) {
+        Ok(root) => sections::description(&root, folder, &mut problems),
+        Err(problem) => {
+            problems.add(problem);
+            None
+        }
+    };
+    problems.sort();
+    match description {
+        Some(mut description) if !problems.has_errors() => {
+            description.warnings = problems;
+            Ok(description)
+        }
+        _ => Err(problems),
+    }
+}

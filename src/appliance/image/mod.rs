@@ -1,1 +1,5 @@
-//! (to be written)
+//! From a plan to bytes: an image is a layout before it is written.
+
+pub mod chroot;
+pub mod ext2;
+pub mod sink;

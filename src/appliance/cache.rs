@@ -1,0 +1,253 @@
+//! The per-user cache of appliances: one directory each, guarded by a lock,
+//! replaced as a whole.
+//!
+//! ```text
+//! CACHE/v1/NAME/lock         who holds it may look at or replace what follows
+//!               appliance/   kernel, initrd, root and stamp.json, all or nothing
+//! ```
+
+use super::stamp::Stamp;
+use super::{Appliance, STAMP};
+use crate::{Error, Result, files};
+use rustix::fs::{FlockOperation, RenameFlags};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Changes with the layout of the cache, so that no version reads another's.
+const BUCKET: &str = "v1";
+
+/// The environment variable that moves the cache.
+pub const CACHE_DIR: &str = "FREEZEDRY_CACHE_DIR";
+
+/// The directory that holds all appliances of this user.
+///
+/// `$FREEZEDRY_CACHE_DIR`, else `$XDG_CACHE_HOME/freezedry`, else
+/// `$HOME/.cache/freezedry`, else `/var/tmp/.freezedry-UID`.
+pub fn directory() -> PathBuf {
+    let absolute = |name: &str| {
+        let path = std::env::var_os(name).map(PathBuf::from)?;
+        path.is_absolute().then_some(path)
+    };
+    absolute(CACHE_DIR)
+        .or_else(|| Some(absolute("XDG_CACHE_HOME")?.join("freezedry")))
+        .or_else(|| Some(absolute("HOME")?.join(".cache/freezedry")))
+        .unwrap_or_else(|| {
+            let user = rustix::process::geteuid().as_raw();
+            PathBuf::from(format!("/var/tmp/.freezedry-{user}"))
+        })
+}
+
+/// The place of one appliance in the cache.
+///
+/// The lock is held as long as this lives; the kernel takes it back when the
+/// process dies, however it dies.
+#[derive(Debug)]
+pub struct Slot {
+    directory: PathBuf,
+    lock: File,
+}
+
+impl Slot {
+    /// Opens the place for `name` below `cache` and waits for its lock;
+    /// `waiting` is called first if somebody else holds it.
+    pub fn open(cache: &Path, name: &str, waiting: impl FnOnce(&Path)) -> Result<Self> {
+        let directory = cache.join(BUCKET).join(name);
+        make_private(&directory)?;
+        let path = directory.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|e| Error::io("cannot open the lock", &path, e))?;
+        let cannot = |e: rustix::io::Errno| Error::io("cannot lock", &path, e);
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                waiting(&path);
+                rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(cannot)?;
+            }
+            Err(e) => return Err(cannot(e)),
+        }
+        Ok(Self { directory, lock })
+    }
+
+    /// Where the appliance lies, or would lie.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("appliance")
+    }
+
+    /// The appliance, if it is whole, and what it was made from.
+    pub fn load(&self) -> Option<(Appliance, Stamp)> {
+        let appliance = Appliance::at(&self.path());
+        let stamp = Stamp::read(&self.path().join(STAMP)).ok()?;
+        appliance.is_whole().then_some((appliance, stamp))
+    }
+
+    /// An empty directory beside the appliance, to make a new one in.  What
+    /// earlier processes left there when they were killed is removed.
+    pub fn scratch(&self) -> Result<PathBuf> {
+        let cannot = |e| Error::io("cannot list", &self.directory, e);
+        for entry in std::fs::read_dir(&self.directory).map_err(cannot)? {
+            let entry = entry.map_err(cannot)?;
+            if entry.file_name().as_encoded_bytes().starts_with(b"new.") {
+                remove_tree(&entry.path())?;
+            }
+        }
+        let scratch = self.directory.join(format!("new.{}", std::process::id()));
+        make_private(&scratch)?;
+        Ok(scratch)
+    }
+
+    /// Puts the finished `scratch` in the appliance's place, at once.
+    pub fn publish(&self, scratch: &Path) -> Result<Appliance> {
+        replace_directory(scratch, &self.path())?;
+        Ok(Appliance::at(&self.path()))
+    }
+
+    /// Lets others read the appliance while this process still opens its files.
+    pub fn share(&self) -> Result<()> {
+        rustix::fs::flock(&self.lock, FlockOperation::LockShared)
+            .map_err(|e| Error::io("cannot share the lock in", &self.directory, e))
+    }
+
+    /// Removes the appliance.
+    pub fn clear(&self) -> Result<()> {
+        if self.path().exists() {
+            remove_tree(&self.path())?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of the appliances in `cache`, sorted.
+pub fn names(cache: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(cache.join(BUCKET));
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Puts the directory `new` where `old` is (or would be), in one step where the
+/// file system can exchange names, and removes the old one.
+pub fn replace_directory(new: &Path, old: &Path) -> Result<()> {
+    let cannot =
+        |e: rustix::io::Errno| Error::io(&format!("cannot move `{}` to", new.display()), old, e);
+    if old.symlink_metadata().is_err() {
+        return files::rename(new, old);
+    }
+    let cwd = rustix::fs::CWD;
+    match rustix::fs::renameat_with(cwd, new, cwd, old, RenameFlags::EXCHANGE) {
+        Ok(()) => remove_tree(new),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            // No exchange here: there is a short moment without `old`.
+            let mut aside = new.as_os_str().to_owned();
+            aside.push(".old");
+            let aside = PathBuf::from(aside);
+            rustix::fs::rename(old, &aside).map_err(cannot)?;
+            rustix::fs::rename(new, old).map_err(cannot)?;
+            remove_tree(&aside)
+        }
+        Err(e) => Err(cannot(e)),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    let result = match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        _ => std::fs::remove_file(path),
+    };
+    result.map_err(|e| Error::io("cannot remove", path, e))
+}
+
+/// Makes `path` a directory that is this user's and that nobody else may enter:
+/// an appliance of root holds what only root may read.
+fn make_private(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| {
+            Error::io("cannot create the cache directory", path, e).hint(format!(
+                "set {CACHE_DIR} to a directory that you may write to"
+            ))
+        })?;
+    let meta = files::lstat(path)?;
+    let user = rustix::process::geteuid().as_raw();
+    if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o022 != 0 {
+        return Err(Error::host(format!(
+            "the cache directory `{}` is not yours alone",
+            path.display()
+        ))
+        .hint(format!(
+            "remove it, or set {CACHE_DIR} to a directory that only you may write to"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_is_replaced_and_the_old_one_vanishes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+        for round in ["1", "2"] {
+            files::create_dir_all(&new).unwrap();
+            files::write(new.join("file"), round).unwrap();
+            replace_directory(&new, &old).unwrap();
+            assert_eq!(files::read(old.join("file")).unwrap(), round.as_bytes());
+            assert!(!new.exists());
+        }
+    }
+
+    #[test]
+    fn a_half_made_appliance_is_never_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Slot::open(dir.path(), "x", |_| panic!("nobody holds it")).unwrap();
+        let scratch = slot.scratch().unwrap();
+        files::write(scratch.join("root"), "half").unwrap();
+        assert!(slot.load().is_none());
+        // The process dies here; the next one starts afresh.
+        drop(slot);
+        let slot = Slot::open(dir.path(), "x", |_| panic!("the lock is free")).unwrap();
+        let scratch = slot.scratch().unwrap();
+        assert!(!scratch.join("root").exists());
+        slot.publish(&scratch).unwrap();
+        assert!(slot.load().is_none(), "it has no stamp");
+    }
+
+    #[test]
+    fn others_wait_for_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Slot::open(dir.path(), "x", |_| ()).unwrap();
+        let path = dir.path().to_owned();
+        let (told, waits) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            Slot::open(&path, "x", |lock| told.send(lock.to_owned()).unwrap()).unwrap();
+        });
+        assert!(waits.recv().unwrap().ends_with("v1/x/lock"));
+        drop(slot);
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn a_cache_that_others_may_write_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("v1/x");
+        files::create_dir_all(&path).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        let error = Slot::open(dir.path(), "x", |_| ()).unwrap_err();
+        assert!(error.to_string().contains("is not yours alone"), "{error}");
+    }
+}

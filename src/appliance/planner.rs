@@ -1,0 +1,349 @@
+//! Making the plan: a skeleton and a host's packages become a list of paths.
+
+use super::plan::{Entry, Origin, Plan};
+use super::tree::{Conflict, Parents, Tree, directory};
+use crate::glob::{self, Pattern};
+use crate::host::{ConfigState, Host, PackageId, Resolution};
+use crate::node::{Content, Node};
+use crate::skeleton::Skeleton;
+use crate::{Error, Result, files};
+use rustix::fs::Access;
+use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a plan is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How dependencies are followed.
+    pub resolution: Resolution,
+    /// Whether to complete what supermin leaves out: configuration files that
+    /// nobody edited, the links of the alternatives system, mount points, and
+    /// an account for root.
+    pub complete: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            resolution: Resolution::Correct,
+            complete: true,
+        }
+    }
+}
+
+/// What a plan is made of and what was left out of it.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The packages, dependencies included, as the package manager shows them.
+    pub packages: Vec<String>,
+    /// Packages that the skeleton names and the host does not have.
+    pub missing: Vec<String>,
+    /// How many paths an exclude pattern dropped.
+    pub excluded: usize,
+    /// Files that this user may not read; they are empty in the appliance.
+    pub unreadable: Vec<PathBuf>,
+    /// Configuration files left out because somebody edited them on this host.
+    pub edited: Vec<PathBuf>,
+    /// Paths that could not be put in.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// The plan for `skeleton` on `host`, with `modules` (from [`host_tree`]) put in last.
+pub(super) fn plan(
+    skeleton: &Skeleton,
+    host: &Host,
+    modules: Vec<Entry>,
+    options: Options,
+) -> Result<(Plan, Report)> {
+    let mut planner = Planner {
+        host,
+        options,
+        tree: Tree::new(HostParents(host)),
+        report: Report::default(),
+        links: HashMap::new(),
+    };
+    planner.base_images(skeleton);
+    planner.packages(skeleton)?;
+    planner.host_files(skeleton)?;
+    if options.complete {
+        planner.alternatives();
+        planner.necessities();
+    }
+    modules
+        .into_iter()
+        .for_each(|entry| planner.tree.put(entry));
+    let (plan, conflicts) = planner.tree.finish();
+    let mut report = planner.report;
+    report.conflicts = conflicts;
+    Ok((plan, report))
+}
+
+struct Planner<'a> {
+    host: &'a Host,
+    options: Options,
+    tree: Tree<HostParents<'a>>,
+    report: Report,
+    /// The first path of each file with several names, by device and inode.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Planner<'_> {
+    /// Base images come first: what they say of a directory stays, and only a
+    /// package's or the host's *file* replaces one of theirs, as in supermin.
+    fn base_images(&mut self, skeleton: &Skeleton) {
+        for image in &skeleton.images {
+            for member in &image.members {
+                self.tree.put(Entry {
+                    path: member.path.clone(),
+                    node: member.node.clone(),
+                    mode: member.mode,
+                    uid: member.uid,
+                    gid: member.gid,
+                    mtime: member.mtime,
+                    origin: Origin::BaseImage(image.name.clone()),
+                });
+            }
+        }
+    }
+
+    fn packages(&mut self, skeleton: &Skeleton) -> Result<()> {
+        let database = self.host.packages()?;
+        let mut roots = Vec::new();
+        for name in &skeleton.packages {
+            match database.find(name) {
+                Some(id) => roots.push(id),
+                None => self.report.missing.push(name.clone()),
+            }
+        }
+        let closure = database.closure(&roots, self.options.resolution);
+        self.report.packages = closure
+            .iter()
+            .map(|&id| database.packages()[id].to_string())
+            .collect();
+        self.report.packages.sort();
+
+        let excludes = skeleton
+            .excludes
+            .iter()
+            .map(|text| Pattern::new(text))
+            .collect::<Result<Vec<_>>>()?;
+        let pristine = self.pristine(&closure)?;
+        let names: HashMap<PackageId, Arc<str>> = closure
+            .iter()
+            .map(|&id| (id, database.packages()[id].name.as_str().into()))
+            .collect();
+        for file in database.files(&closure)? {
+            if excludes.iter().any(|pattern| pattern.matches(&file.path)) {
+                self.report.excluded += 1;
+            } else if file.config && !pristine.contains(&file.path) {
+                // From the base image, or not at all: it may hold secrets.
+            } else {
+                let origin = Origin::Package(names[&file.package].clone());
+                self.host_file(&file.path, &file.source, origin)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The configuration files that are as their package has them.
+    fn pristine(&mut self, closure: &[PackageId]) -> Result<HashSet<PathBuf>> {
+        let mut pristine = HashSet::new();
+        if !self.options.complete {
+            return Ok(pristine);
+        }
+        for file in self.host.packages()?.config_files(closure)? {
+            match file.state {
+                // A base image may bring its own.
+                ConfigState::Pristine if self.tree.get(&file.path).is_none() => {
+                    pristine.insert(file.path);
+                }
+                ConfigState::Edited if self.tree.get(&file.path).is_none() => {
+                    self.report.edited.push(file.path);
+                }
+                _ => {}
+            }
+        }
+        Ok(pristine)
+    }
+
+    fn host_files(&mut self, skeleton: &Skeleton) -> Result<()> {
+        for pattern in &skeleton.host_files {
+            for path in glob::expand(self.host.root(), pattern)? {
+                self.host_file(&path, &path, Origin::HostFile)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts in what the host has at `source`, as `path`; nothing if it has nothing.
+    fn host_file(&mut self, path: &Path, source: &Path, origin: Origin) -> Result<()> {
+        let real = glob::below(self.host.root(), source);
+        let Ok(meta) = real.symlink_metadata() else {
+            return Ok(());
+        };
+        let mut node = node_of(&real, &meta)?;
+        if meta.is_file() && rustix::fs::access(&real, Access::READ_OK).is_err() {
+            // supermin's way: the name, mode and owner stay, the bytes do not.
+            self.report.unreadable.push(path.to_owned());
+            node = Node::File(Content::Bytes(Arc::from([])));
+        } else if meta.is_file() && meta.nlink() > 1 {
+            match self.links.entry((meta.dev(), meta.ino())) {
+                std::collections::hash_map::Entry::Occupied(first) => {
+                    node = Node::HardLink(first.get().clone());
+                }
+                std::collections::hash_map::Entry::Vacant(place) => {
+                    place.insert(path.to_owned());
+                }
+            }
+        }
+        self.tree.put(entry_of(path, node, &meta, origin));
+        Ok(())
+    }
+
+    /// Links such as `/usr/bin/awk -> /etc/alternatives/awk -> /usr/bin/mawk`:
+    /// the middle one belongs to no package.
+    fn alternatives(&mut self) {
+        let directory = Path::new("/etc/alternatives");
+        let wanted: Vec<PathBuf> = self
+            .tree
+            .paths()
+            .filter_map(|entry| match &entry.node {
+                Node::Symlink(target) if target.parent() == Some(directory) => Some(target.clone()),
+                _ => None,
+            })
+            .collect();
+        for path in wanted {
+            let real = glob::below(self.host.root(), &path);
+            let Ok(target) = real.read_link() else {
+                continue;
+            };
+            // A link to what is not in the appliance would only dangle.
+            if self.tree.get(&path).is_some() || self.tree.get(&target).is_none() {
+                continue;
+            }
+            let entry = directory_entry(&path);
+            self.tree.put(Entry {
+                node: Node::Symlink(target),
+                mode: 0o777,
+                ..entry
+            });
+        }
+    }
+
+    /// What every system needs and no package brings without its scriptlets.
+    fn necessities(&mut self) {
+        for (path, mode) in [
+            ("/dev", 0o755),
+            ("/proc", 0o555),
+            ("/sys", 0o555),
+            ("/run", 0o755),
+            ("/tmp", 0o1777),
+            ("/root", 0o700),
+            ("/etc", 0o755),
+        ] {
+            if self.tree.get(Path::new(path)).is_none() {
+                let entry = directory_entry(Path::new(path));
+                self.tree.put(Entry { mode, ..entry });
+            }
+        }
+        for (path, text) in [
+            ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+            ("/etc/group", "root:x:0:\ntty:x:5:\n"),
+        ] {
+            if self.tree.get(Path::new(path)).is_none() {
+                let entry = directory_entry(Path::new(path));
+                self.tree.put(Entry {
+                    node: Node::File(Content::Bytes(text.as_bytes().into())),
+                    mode: 0o644,
+                    ..entry
+                });
+            }
+        }
+    }
+}
+
+fn directory_entry(path: &Path) -> Entry {
+    directory(path.to_owned(), Origin::Generated)
+}
+
+/// Parents as the host has them.
+struct HostParents<'a>(&'a Host);
+
+impl Parents for HostParents<'_> {
+    fn look(&self, path: &Path) -> Option<Entry> {
+        let real = glob::below(self.0.root(), path);
+        let meta = real.symlink_metadata().ok()?;
+        if !meta.is_dir() && !meta.is_symlink() {
+            return None;
+        }
+        let node = node_of(&real, &meta).ok()?;
+        Some(entry_of(path, node, &meta, Origin::Parent))
+    }
+}
+
+fn entry_of(path: &Path, node: Node, meta: &Metadata, origin: Origin) -> Entry {
+    Entry {
+        path: path.to_owned(),
+        node,
+        mode: (meta.mode() & 0o7777) as u16,
+        uid: meta.uid(),
+        gid: meta.gid(),
+        mtime: meta.mtime(),
+        origin,
+    }
+}
+
+fn node_of(path: &Path, meta: &Metadata) -> Result<Node> {
+    let kind = meta.file_type();
+    let device = || {
+        (
+            rustix::fs::major(meta.rdev()),
+            rustix::fs::minor(meta.rdev()),
+        )
+    };
+    Ok(if kind.is_dir() {
+        Node::Directory
+    } else if kind.is_file() {
+        Node::File(Content::Host {
+            path: path.to_owned(),
+            size: meta.len(),
+        })
+    } else if kind.is_symlink() {
+        let target = path
+            .read_link()
+            .map_err(|e| Error::io("cannot read the link", path, e))?;
+        Node::Symlink(target)
+    } else if kind.is_char_device() {
+        let (major, minor) = device();
+        Node::CharDevice(major, minor)
+    } else if kind.is_block_device() {
+        let (major, minor) = device();
+        Node::BlockDevice(major, minor)
+    } else if kind.is_fifo() {
+        Node::Fifo
+    } else {
+        Node::Socket
+    })
+}
+
+/// The directory tree at `source` as entries below `path`, with symlinks as they are.
+pub(super) fn host_tree(path: &Path, source: &Path, origin: &Origin) -> Result<Vec<Entry>> {
+    let meta = std::fs::metadata(source).map_err(|e| Error::io("cannot examine", source, e))?;
+    let mut entries = vec![entry_of(path, Node::Directory, &meta, origin.clone())];
+    let cannot = |e| Error::io("cannot list", source, e);
+    for entry in std::fs::read_dir(source).map_err(cannot)? {
+        let name = entry.map_err(cannot)?.file_name();
+        let (path, source) = (path.join(&name), source.join(&name));
+        let meta = files::lstat(&source)?;
+        if meta.is_dir() {
+            entries.extend(host_tree(&path, &source, origin)?);
+        } else {
+            let node = node_of(&source, &meta)?;
+            entries.push(entry_of(&path, node, &meta, origin.clone()));
+        }
+    }
+    Ok(entries)
+}

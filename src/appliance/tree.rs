@@ -1,0 +1,298 @@
+//! The appliance's tree while a plan is made: paths are put in one by one, and
+//! come out in order, with every parent there and no symlink above anything.
+
+use super::plan::{Entry, Node, Origin, Plan};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Symlinks followed for one path, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// A path that could not be put in, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The path as it was given.
+    pub path: PathBuf,
+    /// Why it was left out.
+    pub reason: String,
+}
+
+/// Tells what a host has at a path that the appliance needs as a parent.
+pub(super) trait Parents {
+    /// The directory or symlink at `path`; `None` where the host has neither.
+    fn look(&self, path: &Path) -> Option<Entry>;
+}
+
+/// A tree in the making.
+#[derive(Debug)]
+pub(super) struct Tree<P> {
+    parents: P,
+    entries: BTreeMap<PathBuf, Entry>,
+    conflicts: Vec<Conflict>,
+}
+
+impl<P: Parents> Tree<P> {
+    /// An empty tree, whose missing parents are as `parents` says.
+    pub(super) fn new(parents: P) -> Self {
+        let root = directory(PathBuf::from("/"), Origin::Parent);
+        Self {
+            parents,
+            entries: BTreeMap::from([(root.path.clone(), root)]),
+            conflicts: Vec::new(),
+        }
+    }
+
+    /// Puts `entry` in, at the place where its path leads inside the appliance.
+    ///
+    /// A directory that is there already keeps its metadata; what is no
+    /// directory replaces what is no directory; a directory and something else
+    /// at one path are a conflict, and the first stays.
+    pub(super) fn put(&mut self, mut entry: Entry) {
+        let given = entry.path.clone();
+        match self.place(&entry.path) {
+            Ok(path) => entry.path = path,
+            Err(reason) => return self.conflict(given, reason),
+        }
+        if let Node::HardLink(target) = &entry.node {
+            match self.place(target) {
+                Ok(target) if target == entry.path => return,
+                Ok(target) => entry.node = Node::HardLink(target),
+                Err(reason) => return self.conflict(given, reason),
+            }
+        }
+        let Some(there) = self.entries.get(&entry.path) else {
+            self.entries.insert(entry.path.clone(), entry);
+            return;
+        };
+        match (&there.node, &entry.node) {
+            (Node::Directory, Node::Directory) => {}
+            (Node::Directory, _) => self.conflict(given, "a directory is in the way".into()),
+            // A directory in an archive or a package that is a symlink here, as
+            // `/lib` is on a system with a merged /usr: what lies below goes
+            // through the symlink.
+            (Node::Symlink(_), Node::Directory) => {}
+            (_, Node::Directory) => self.conflict(given, "a file is in the way".into()),
+            _ => {
+                self.entries.insert(entry.path.clone(), entry);
+            }
+        }
+    }
+
+    /// Whether the appliance has something at `path`, following symlinks
+    /// of directories above it but not the last one.
+    pub(super) fn get(&mut self, path: &Path) -> Option<&Entry> {
+        let path = self.place(path).ok()?;
+        self.entries.get(&path)
+    }
+
+    /// Every path so far, in order.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The finished plan, and what could not be put in.
+    pub(super) fn finish(mut self) -> (Plan, Vec<Conflict>) {
+        self.settle_hard_links();
+        let mut entries: Vec<Entry> = self.entries.into_values().collect();
+        // Byte order puts parents before children, as `/a` is a prefix of
+        // `/a/b`; hard links follow last, after everything they can name.
+        entries.sort_by(|a, b| {
+            let key = |e: &Entry| matches!(e.node, Node::HardLink(_));
+            (key(a), a.path.as_os_str().as_bytes()).cmp(&(key(b), b.path.as_os_str().as_bytes()))
+        });
+        (Plan { entries }, self.conflicts)
+    }
+
+    /// A hard link whose target was replaced or left out later is dropped.
+    fn settle_hard_links(&mut self) {
+        let lost: Vec<PathBuf> = self
+            .entries
+            .values()
+            .filter(|entry| match &entry.node {
+                Node::HardLink(target) => !matches!(
+                    self.entries.get(target).map(|e| &e.node),
+                    Some(Node::File(_))
+                ),
+                _ => false,
+            })
+            .map(|entry| entry.path.clone())
+            .collect();
+        for path in lost {
+            self.entries.remove(&path);
+            self.conflict(path, "the file it is a hard link to is not there".into());
+        }
+    }
+
+    fn conflict(&mut self, path: PathBuf, reason: String) {
+        self.conflicts.push(Conflict { path, reason });
+    }
+
+    /// Where `path` leads inside the appliance: every directory above it is
+    /// put in, and symlinks among them are followed.
+    fn place(&mut self, path: &Path) -> Result<PathBuf, String> {
+        let mut links = 0;
+        let mut done = PathBuf::from("/");
+        // The components still to walk, last first.
+        let mut ahead: Vec<_> = components(path).rev().map(OsStr::to_owned).collect();
+        while let Some(name) = ahead.pop() {
+            if name == ".." {
+                done.pop();
+                continue;
+            }
+            let next = done.join(&name);
+            if ahead.is_empty() {
+                return Ok(next);
+            }
+            if !self.entries.contains_key(&next) {
+                let entry = self
+                    .parents
+                    .look(&next)
+                    .unwrap_or_else(|| directory(next.clone(), Origin::Parent));
+                self.entries.insert(next.clone(), entry);
+            }
+            match &self.entries[&next].node {
+                Node::Directory => done = next,
+                Node::Symlink(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(format!(
+                            "the symlinks above it run in a circle at `{}`",
+                            next.display()
+                        ));
+                    }
+                    if target.is_absolute() {
+                        done = PathBuf::from("/");
+                    }
+                    ahead.extend(components(target).rev().map(OsStr::to_owned));
+                }
+                _ => return Err(format!("`{}` is a file", next.display())),
+            }
+        }
+        Ok(done)
+    }
+}
+
+fn components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
+    path.components().filter_map(|component| match component {
+        Component::Normal(part) => Some(part),
+        Component::ParentDir => Some(OsStr::new("..")),
+        _ => None,
+    })
+}
+
+/// A directory as an image needs it where nothing else says how it should be.
+pub(super) fn directory(path: PathBuf, origin: Origin) -> Entry {
+    Entry {
+        path,
+        node: Node::Directory,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: 0,
+        origin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Content;
+
+    /// A host with a merged /usr.
+    struct Merged;
+
+    impl Parents for Merged {
+        fn look(&self, path: &Path) -> Option<Entry> {
+            let link = |target: &str| Entry {
+                node: Node::Symlink(target.into()),
+                ..directory(path.to_owned(), Origin::Parent)
+            };
+            match path.to_str()? {
+                "/lib" => Some(link("usr/lib")),
+                "/loop" => Some(link("/loop/x")),
+                "/up" => Some(link("usr/../usr/lib")),
+                _ => None,
+            }
+        }
+    }
+
+    fn file(path: &str, content: &str) -> Entry {
+        Entry {
+            node: Node::File(Content::Bytes(content.as_bytes().into())),
+            ..directory(path.into(), Origin::Generated)
+        }
+    }
+
+    fn plan(entries: Vec<Entry>) -> (Vec<String>, Vec<Conflict>) {
+        let mut tree = Tree::new(Merged);
+        entries.into_iter().for_each(|entry| tree.put(entry));
+        let (plan, conflicts) = tree.finish();
+        let paths = plan.entries.iter();
+        (
+            paths.map(|e| e.path.display().to_string()).collect(),
+            conflicts,
+        )
+    }
+
+    #[test]
+    fn paths_go_through_the_symlinks_above_them() {
+        let (paths, conflicts) = plan(vec![file("/lib/a", "1"), file("/up/b", "2")]);
+        let expected = [
+            "/",
+            "/lib",
+            "/up",
+            "/usr",
+            "/usr/lib",
+            "/usr/lib/a",
+            "/usr/lib/b",
+        ];
+        assert_eq!(paths, expected);
+        assert_eq!(conflicts, []);
+    }
+
+    #[test]
+    fn a_directory_where_the_host_has_a_symlink_merges() {
+        let (paths, conflicts) = plan(vec![
+            file("/lib/a", "1"),
+            directory("/lib".into(), Origin::Generated),
+            directory("/lib/d".into(), Origin::Generated),
+        ]);
+        assert_eq!(
+            paths,
+            ["/", "/lib", "/usr", "/usr/lib", "/usr/lib/a", "/usr/lib/d"]
+        );
+        assert_eq!(conflicts, []);
+    }
+
+    #[test]
+    fn conflicts_are_told_and_the_first_stays() {
+        let (paths, conflicts) = plan(vec![
+            file("/a/b", "1"),
+            file("/a", "2"),
+            file("/a/b/c", "3"),
+            file("/loop/z", "4"),
+        ]);
+        assert_eq!(paths, ["/", "/a", "/a/b", "/loop"]);
+        let reasons: Vec<_> = conflicts.iter().map(|c| c.reason.as_str()).collect();
+        assert_eq!(reasons[0], "a directory is in the way");
+        assert_eq!(reasons[1], "`/a/b` is a file");
+        assert!(reasons[2].contains("circle"), "{}", reasons[2]);
+    }
+
+    #[test]
+    fn hard_links_follow_their_target_and_vanish_with_it() {
+        let link = |path: &str, target: &str| Entry {
+            node: Node::HardLink(target.into()),
+            ..directory(path.into(), Origin::Generated)
+        };
+        let (paths, conflicts) = plan(vec![
+            file("/lib/z", "1"),
+            link("/a", "/lib/z"),
+            link("/b", "/gone"),
+        ]);
+        assert_eq!(paths.last().unwrap(), "/a");
+        assert_eq!(conflicts.len(), 1);
+    }
+}

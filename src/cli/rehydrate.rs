@@ -1,0 +1,183 @@
+//! `freezedry rehydrate`: a skeleton and this host become an appliance.
+
+use super::{Status, notice};
+use crate::appliance::plan::{Entry, Origin, Plan};
+use crate::appliance::{self, Options, Rehydration, Report, Request, kernel};
+use crate::host::Host;
+use crate::node::Node;
+use crate::{Error, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Make the full appliance (kernel, initrd, root) of a skeleton out of this
+/// host's installed packages
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The skeleton: directories or files
+    #[arg(required = true, value_name = "SKELETON")]
+    skeleton: Vec<PathBuf>,
+    /// The directory to make, replacing what is there
+    #[arg(short, long, value_name = "DIR", default_value = "appliance.d")]
+    output: PathBuf,
+    /// Print what would go in, path by path and why, and make nothing
+    #[arg(long)]
+    explain: bool,
+    /// Load this kernel module too; may be repeated
+    #[arg(long = "module", value_name = "NAME")]
+    modules: Vec<String>,
+    /// Put in all modules of the kernel
+    #[arg(long)]
+    all_modules: bool,
+    /// Say what was chosen and what was left out
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Status> {
+    let request = Request {
+        skeleton: arguments.skeleton.clone(),
+        options: Options::default(),
+        modules: arguments.modules.clone(),
+        all_modules: arguments.all_modules,
+        kernel: kernel_request(),
+        size: None,
+    };
+    let host = Host::detect(Path::new("/"))?;
+    if arguments.explain {
+        let (plan, report, kernel) = appliance::explain(&request, &host)?;
+        print_plan(&plan).map_err(|e| Error::io("cannot write", "standard output", e))?;
+        notice(&format!(
+            "kernel: {} ({})",
+            kernel.version,
+            kernel.image.display()
+        ));
+        explain_report(&report);
+    } else {
+        let made = appliance::make(&request, &host, &arguments.output)?;
+        if arguments.verbose {
+            explain(&made);
+        }
+    }
+    Ok(Status::Success)
+}
+
+/// Which kernel the environment asks for; the variables are supermin's.
+pub(super) fn kernel_request() -> kernel::Request {
+    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    kernel::Request {
+        image: path("SUPERMIN_KERNEL"),
+        version: std::env::var("SUPERMIN_KERNEL_VERSION").ok(),
+        modules: path("SUPERMIN_MODULES"),
+    }
+}
+
+/// Tells how an appliance came to be what it is.
+pub(super) fn explain(made: &Rehydration) {
+    let kernel = &made.kernel;
+    notice(&format!(
+        "kernel: {} ({})",
+        kernel.version,
+        kernel.image.display()
+    ));
+    for rejected in &made.rejected {
+        notice(&format!("kernel not taken: {rejected}"));
+    }
+    let numbers = &made.statistics;
+    notice(&format!(
+        "{} packages, {} paths with {:.1} MB of files, {} modules in the initrd",
+        made.report.packages.len(),
+        numbers.entries,
+        numbers.bytes as f64 / 1e6,
+        numbers.modules
+    ));
+    explain_report(&made.report);
+}
+
+fn explain_report(report: &Report) {
+    if !report.missing.is_empty() {
+        notice(&format!(
+            "not installed here: {}",
+            report.missing.join(", ")
+        ));
+    }
+    if report.excluded > 0 {
+        notice(&format!("{} paths excluded", report.excluded));
+    }
+    for path in &report.unreadable {
+        notice(&format!(
+            "you may not read `{}`: it is empty inside",
+            path.display()
+        ));
+    }
+    for path in &report.edited {
+        notice(&format!(
+            "edited on this host, so left out: `{}`",
+            path.display()
+        ));
+    }
+    for conflict in &report.conflicts {
+        notice(&format!(
+            "left out: `{}`: {}",
+            conflict.path.display(),
+            conflict.reason
+        ));
+    }
+}
+
+/// One line an entry, in the manner of `ls -l`.
+fn print_plan(plan: &Plan) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for entry in &plan.entries {
+        writeln!(
+            out,
+            "{}{:04o} {}:{} {:>9} {}{} <- {}",
+            letter(&entry.node),
+            entry.mode,
+            entry.uid,
+            entry.gid,
+            size(entry),
+            entry.path.display(),
+            target(&entry.node),
+            origin(&entry.origin)
+        )?;
+    }
+    out.flush()
+}
+
+fn letter(node: &Node) -> char {
+    match node {
+        Node::Directory => 'd',
+        Node::File(_) => '-',
+        Node::Symlink(_) => 'l',
+        Node::HardLink(_) => 'h',
+        Node::CharDevice(..) => 'c',
+        Node::BlockDevice(..) => 'b',
+        Node::Fifo => 'p',
+        Node::Socket => 's',
+    }
+}
+
+fn size(entry: &Entry) -> u64 {
+    match &entry.node {
+        Node::File(content) => content.size(),
+        _ => 0,
+    }
+}
+
+fn target(node: &Node) -> String {
+    match node {
+        Node::Symlink(target) | Node::HardLink(target) => format!(" -> {}", target.display()),
+        _ => String::new(),
+    }
+}
+
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Package(name) => format!("package {name}"),
+        Origin::BaseImage(name) => format!("skeleton {name}"),
+        Origin::HostFile => "hostfiles".into(),
+        Origin::Parent => "parent".into(),
+        Origin::Module => "kernel".into(),
+        Origin::Generated => "freezedry".into(),
+    }
+}

@@ -1,0 +1,290 @@
+//! Taking a tree apart, with every mistake noted on the way.
+
+use super::problems::{Problem, Problems, Severity};
+use super::tree::{Node, Value};
+use std::ops::Range;
+
+/// A mapping whose keys are known.
+pub(super) struct Section<'a> {
+    /// The place of the mapping as a whole.
+    pub(super) span: Range<usize>,
+    /// What it is called in messages, for example `boot`.
+    name: &'a str,
+    entries: Vec<(&'a str, &'a Node)>,
+}
+
+/// The entries of the mapping `node`; unknown keys are noted.
+pub(super) fn section<'a>(
+    node: &'a Node,
+    name: &'a str,
+    keys: &[&str],
+    problems: &mut Problems,
+) -> Option<Section<'a>> {
+    let Value::Map(map) = &node.value else {
+        problems.add(wrong_kind(node, name, "a mapping (`key: value` lines)"));
+        return None;
+    };
+    let mut entries = Vec::new();
+    for (key, value) in map {
+        let known = match &key.value {
+            Value::Text(text) if keys.contains(&text.as_str()) => Some(text.as_str()),
+            _ => None,
+        };
+        match known {
+            Some(known) => entries.push((known, value)),
+            None => problems.add(unknown_key(key, name, keys)),
+        }
+    }
+    Some(Section {
+        span: node.span.clone(),
+        name,
+        entries,
+    })
+}
+
+fn unknown_key(key: &Node, section: &str, keys: &[&str]) -> Problem {
+    let text = match &key.value {
+        Value::Text(text) | Value::Number(text) => text.clone(),
+        other => other.kind().to_owned(),
+    };
+    let help = match nearest(&text, keys) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the keys here are {}", quoted(keys)),
+    };
+    Problem::error(
+        &key.span,
+        format!("unknown key `{text}` in {section}"),
+        help,
+    )
+}
+
+/// The word that `text` is probably a slip of.
+pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+    let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
+    let near = words.iter().min_by_key(|word| distance(word))?;
+    // A third of the word may be wrong.
+    (distance(near) <= near.len().div_ceil(3)).then_some(*near)
+}
+
+/// `a`, `b` and `c`.
+pub(super) fn quoted(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+fn wrong_kind(node: &Node, name: &str, expected: &str) -> Problem {
+    Problem::error(
+        &node.span,
+        format!("{name}: expected {expected}, found {}", node.value.kind()),
+        format!("write {expected}"),
+    )
+}
+
+impl<'a> Section<'a> {
+    /// The value of `key`, unless it is missing or empty.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
+        let (_, node) = self.entries.iter().find(|(name, _)| *name == key)?;
+        (node.value != Value::Null).then_some(node)
+    }
+
+    fn label(&self, key: &str) -> String {
+        if self.name == "the description" {
+            format!("`{key}`")
+        } else {
+            format!("`{}.{key}`", self.name)
+        }
+    }
+
+    /// Notes that `key` has to be there.
+    pub(super) fn require(&self, key: &str, example: &str, problems: &mut Problems) {
+        if self.get(key).is_none() {
+            let span = self.span.start..self.span.start;
+            problems.add(Problem::error(
+                &span,
+                format!("{} is missing", self.label(key)),
+                format!("add a line such as `{key}: {example}`"),
+            ));
+        }
+    }
+
+    /// The text of `key`, if `rule` accepts it; the rule's word on it is noted.
+    pub(super) fn text(
+        &self,
+        key: &str,
+        rule: impl Fn(&str) -> Result<(), Fault>,
+        problems: &mut Problems,
+    ) -> Option<String> {
+        let node = self.get(key)?;
+        let text = text(node, &self.label(key), problems)?;
+        check(&text, &node.span, &self.label(key), rule, problems)
+    }
+
+    /// The texts of the list `key`.
+    pub(super) fn texts(
+        &self,
+        key: &str,
+        rule: impl Fn(&str) -> Result<(), Fault>,
+        problems: &mut Problems,
+    ) -> Vec<String> {
+        let Some(node) = self.get(key) else {
+            return Vec::new();
+        };
+        texts(node, &self.label(key), rule, problems)
+    }
+
+    /// The items of the list `key`.
+    pub(super) fn items(&self, key: &str, problems: &mut Problems) -> &'a [Node] {
+        match self.get(key) {
+            Some(Node {
+                value: Value::List(list),
+                ..
+            }) => list,
+            Some(node) => {
+                problems.add(wrong_kind(
+                    node,
+                    &self.label(key),
+                    "a list (lines that start with `- `)",
+                ));
+                &[]
+            }
+            None => &[],
+        }
+    }
+
+    /// The number `key`, within `range`.
+    pub(super) fn number(
+        &self,
+        key: &str,
+        range: std::ops::RangeInclusive<u32>,
+        problems: &mut Problems,
+    ) -> Option<u32> {
+        let node = self.get(key)?;
+        let number = match &node.value {
+            Value::Number(text) => text.parse().ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        if number.is_none() {
+            let (low, high) = range.into_inner();
+            let title = format!(
+                "{}: expected a whole number from {low} to {high}",
+                self.label(key)
+            );
+            problems.add(Problem::error(
+                &node.span,
+                title,
+                format!("write, for example, `{key}: {}`", low.max(1)),
+            ));
+        }
+        number
+    }
+
+    /// One of a few words.
+    pub(super) fn word<'w>(
+        &self,
+        key: &str,
+        words: &[&'w str],
+        problems: &mut Problems,
+    ) -> Option<&'w str> {
+        let node = self.get(key)?;
+        word(node, &self.label(key), words, problems)
+    }
+}
+
+/// What is wrong with a value, and what to do.
+pub(super) struct Fault(pub(super) String, pub(super) String);
+
+/// Text, or a number or truth value as it is written.
+pub(super) fn text(node: &Node, name: &str, problems: &mut Problems) -> Option<String> {
+    match &node.value {
+        Value::Text(text) | Value::Number(text) => Some(text.clone()),
+        _ => {
+            problems.add(wrong_kind(node, name, "text"));
+            None
+        }
+    }
+}
+
+/// `text`, if `rule` accepts it.
+pub(super) fn check(
+    text: &str,
+    span: &Range<usize>,
+    name: &str,
+    rule: impl Fn(&str) -> Result<(), Fault>,
+    problems: &mut Problems,
+) -> Option<String> {
+    match rule(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(Fault(what, help)) => {
+            problems.add(Problem::error(span, format!("{name}: {what}"), help));
+            None
+        }
+    }
+}
+
+/// A list of texts.
+pub(super) fn texts(
+    node: &Node,
+    name: &str,
+    rule: impl Fn(&str) -> Result<(), Fault>,
+    problems: &mut Problems,
+) -> Vec<String> {
+    let Value::List(list) = &node.value else {
+        problems.add(wrong_kind(
+            node,
+            name,
+            "a list (lines that start with `- `, or `[a, b]`)",
+        ));
+        return Vec::new();
+    };
+    let mut found: Vec<String> = Vec::new();
+    for item in list {
+        let Some(text) = text(item, name, problems) else {
+            continue;
+        };
+        let Some(text) = check(&text, &item.span, name, &rule, problems) else {
+            continue;
+        };
+        if found.contains(&text) {
+            problems.add(Problem {
+                severity: Severity::Warning,
+                ..Problem::error(
+                    &item.span,
+                    format!("{name}: `{text}` is there twice"),
+                    "remove one of the two",
+                )
+            });
+        }
+        found.push(text);
+    }
+    found
+}
+
+/// One of a few words.
+pub(super) fn word<'w>(
+    node: &Node,
+    name: &str,
+    words: &[&'w str],
+    problems: &mut Problems,
+) -> Option<&'w str> {
+    if let Value::Text(text) = &node.value {
+        if let Some(word) = words.iter().find(|word| *word == text) {
+            return Some(word);
+        }
+        let help = match nearest(text, words) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it can be {}", quoted(words).replace(" and ", " or ")),
+        };
+        problems.add(Problem::error(
+            &node.span,
+            format!("{name}: `{text}` is not known"),
+            help,
+        ));
+    } else {
+        let expected = quoted(words).replace(" and ", " or ");
+        problems.add(wrong_kind(node, name, &expected));
+    }
+    None
+}

@@ -1,0 +1,231 @@
+//! Tar archives as plain data.
+
+use crate::node::{Content, Node};
+use crate::{Error, Result};
+use flate2::{Compression, GzBuilder};
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use tar::EntryType;
+
+/// One member of a tar archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Absolute and normal: `./etc/issue` in the archive is `/etc/issue` here.
+    pub path: PathBuf,
+    /// What it is; the content of a file is in memory.
+    pub node: Node,
+    /// Permission bits, at most 0o7777.
+    pub mode: u16,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Modification time, in seconds since 1970.
+    pub mtime: i64,
+}
+
+/// The members of `archive`, an uncompressed tar; `name` is for messages.
+pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
+    let damaged = |e| Error::io("cannot read the tar archive", name, e);
+    let mut members = Vec::new();
+    for entry in tar::Archive::new(archive).entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        let path = normal(name, &entry.path_bytes())?;
+        let header = entry.header();
+        let device = |part: std::io::Result<Option<u32>>| Ok(part.map_err(damaged)?.unwrap_or(0));
+        let node = match header.entry_type() {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).map_err(damaged)?;
+                Node::File(Content::Bytes(bytes.into()))
+            }
+            EntryType::Directory => Node::Directory,
+            EntryType::Symlink => Node::Symlink(link_target(&entry)),
+            EntryType::Link => {
+                Node::HardLink(normal(name, link_target(&entry).as_os_str().as_bytes())?)
+            }
+            EntryType::Char => Node::CharDevice(
+                device(header.device_major())?,
+                device(header.device_minor())?,
+            ),
+            EntryType::Block => Node::BlockDevice(
+                device(header.device_major())?,
+                device(header.device_minor())?,
+            ),
+            EntryType::Fifo => Node::Fifo,
+            // Comments and volume labels have nothing to unpack.
+            _ => continue,
+        };
+        let header = entry.header();
+        let number = |value: std::io::Result<u64>| {
+            u32::try_from(value.map_err(damaged)?).map_err(|_| {
+                Error::input(format!(
+                    "`{}` in the tar archive `{name}` has an owner beyond 32 bits",
+                    path.display()
+                ))
+            })
+        };
+        members.push(Member {
+            mode: (header.mode().map_err(damaged)? & 0o7777) as u16,
+            uid: number(header.uid())?,
+            gid: number(header.gid())?,
+            mtime: i64::try_from(header.mtime().map_err(damaged)?).unwrap_or(i64::MAX),
+            path,
+            node,
+        });
+    }
+    Ok(members)
+}
+
+fn link_target<R: Read>(entry: &tar::Entry<'_, R>) -> PathBuf {
+    let bytes = entry.link_name_bytes().unwrap_or_default();
+    PathBuf::from(OsStr::from_bytes(&bytes))
+}
+
+/// A member's name as an absolute path; one with `..` would leave the root.
+fn normal(archive: &str, name: &[u8]) -> Result<PathBuf> {
+    let mut path = PathBuf::from("/");
+    for component in Path::new(OsStr::from_bytes(name)).components() {
+        match component {
+            Component::Normal(part) if !part.as_bytes().contains(&0) => path.push(part),
+            Component::RootDir | Component::CurDir => {}
+            _ => {
+                return Err(Error::input(format!(
+                    "the tar archive `{archive}` has a member `{}`, which leaves its root",
+                    String::from_utf8_lossy(name)
+                )));
+            }
+        }
+    }
+    Ok(path)
+}
+
+/// A gzip-compressed tar archive of `members`, in their order.
+///
+/// The same members give the same bytes: no names, times or systems but theirs
+/// go in.  Names are relative (`etc/issue`), as tar(1) writes them.
+pub fn pack(members: &[Member]) -> Result<Vec<u8>> {
+    let cannot = |e| Error::io("cannot write the tar archive", "in memory", e);
+    let encoder = GzBuilder::new()
+        .mtime(0)
+        .operating_system(3) // Unix, wherever we run
+        .write(Vec::new(), Compression::best());
+    let mut builder = tar::Builder::new(encoder);
+    for member in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(u32::from(member.mode));
+        header.set_uid(u64::from(member.uid));
+        header.set_gid(u64::from(member.gid));
+        header.set_mtime(u64::try_from(member.mtime).unwrap_or(0));
+        header.set_size(0);
+        let path = member.path.strip_prefix("/").unwrap_or(&member.path);
+        match &member.node {
+            Node::File(Content::Bytes(bytes)) => {
+                header.set_entry_type(EntryType::Regular);
+                header.set_size(bytes.len() as u64);
+                builder
+                    .append_data(&mut header, path, &bytes[..])
+                    .map_err(cannot)?;
+            }
+            Node::Directory => {
+                header.set_entry_type(EntryType::Directory);
+                builder
+                    .append_data(&mut header, path.join(""), std::io::empty())
+                    .map_err(cannot)?;
+            }
+            Node::Symlink(target) => {
+                header.set_entry_type(EntryType::Symlink);
+                builder
+                    .append_link(&mut header, path, target)
+                    .map_err(cannot)?;
+            }
+            _ => {
+                return Err(Error::input(format!(
+                    "`{}` cannot be put into a skeleton: it is no file, directory or symlink",
+                    member.path.display()
+                )));
+            }
+        }
+    }
+    let encoder = builder.into_inner().map_err(cannot)?;
+    let mut packed = encoder.finish().map_err(cannot)?;
+    packed.flush().map_err(cannot)?;
+    Ok(packed)
+}
+
+impl Member {
+    /// A regular file of root.
+    pub fn file(
+        path: impl Into<PathBuf>,
+        mode: u16,
+        mtime: u32,
+        bytes: impl Into<Arc<[u8]>>,
+    ) -> Self {
+        Self::new(path, Node::File(Content::Bytes(bytes.into())), mode, mtime)
+    }
+
+    /// Anything of root.
+    pub fn new(path: impl Into<PathBuf>, node: Node, mode: u16, mtime: u32) -> Self {
+        Self {
+            path: path.into(),
+            node,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: i64::from(mtime),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::decompress;
+    use proptest::prelude::*;
+
+    fn member() -> impl Strategy<Value = Member> {
+        let path = proptest::collection::vec("[a-zA-Z0-9._ é-]{1,60}", 1..6)
+            .prop_filter("no dots alone", |parts| {
+                parts.iter().all(|part| part != "." && part != "..")
+            })
+            .prop_map(|parts| PathBuf::from("/").join(parts.join("/")));
+        let node = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..600)
+                .prop_map(|bytes| Node::File(Content::Bytes(bytes.into()))),
+            Just(Node::Directory),
+            "[a-z/.]{1,200}".prop_map(|target| Node::Symlink(target.into())),
+        ];
+        (path, node, 0..0o10000u16, any::<u32>())
+            .prop_map(|(path, node, mode, mtime)| Member::new(path, node, mode, mtime))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_unpacked(members in proptest::collection::vec(member(), 0..12)) {
+            let packed = pack(&members).unwrap();
+            prop_assert_eq!(&packed, &pack(&members).unwrap());
+            let plain = decompress("x", packed, 1 << 20).unwrap();
+            prop_assert_eq!(unpack("x", &plain).unwrap(), members);
+        }
+
+        #[test]
+        fn damaged_archives_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = unpack("x", &bytes);
+        }
+    }
+
+    #[test]
+    fn a_member_that_climbs_out_is_refused() {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[..7].copy_from_slice(b"../evil");
+        header.set_size(0);
+        header.set_cksum();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append(&header, std::io::empty()).unwrap();
+        let error = unpack("a.tar", &builder.into_inner().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("`../evil`"), "{error}");
+    }
+}

@@ -1,0 +1,207 @@
+//! From a description to a skeleton.
+
+use super::archive::{Member, pack};
+use super::guest;
+use crate::description::{Description, Source};
+use crate::family::Family;
+use crate::glob::{self, Pattern};
+use crate::host::{ConfigState, Host, Resolution};
+use crate::node::{Content, Node};
+use crate::{Error, Result, error::Kind, files, timestamp};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The time that outputs carry where neither `SOURCE_DATE_EPOCH` nor a
+/// changelog says one: 2025-01-01.  It cannot be the clock's, or building
+/// twice would differ; and not 1970, which packaging tools complain of.
+pub const DEFAULT_TIMESTAMP: u32 = 1_735_689_600;
+
+/// What to prepare.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The author's description.
+    pub description: &'a Description,
+    /// Whose package names go in.
+    pub family: Family,
+    /// The host whose installed packages give the base image; `None`, or one
+    /// of another family, for a skeleton without one.
+    pub host: Option<&'a Host>,
+}
+
+/// A skeleton that is not written yet.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared {
+    /// Its files: name and content.
+    pub files: BTreeMap<&'static str, Vec<u8>>,
+    /// Packages that the description names and the host does not have.
+    pub missing: Vec<String>,
+    /// Configuration files that are left out because somebody edited them.
+    pub edited: Vec<PathBuf>,
+}
+
+/// The time that outputs of `description` carry, in seconds since 1970:
+/// `SOURCE_DATE_EPOCH`, else the day of the newest changelog entry.
+pub fn timestamp(description: &Description) -> Result<u32> {
+    let newest = description
+        .changelog
+        .iter()
+        .map(|change| change.date.timestamp());
+    timestamp::source_date_epoch(newest.max().unwrap_or(DEFAULT_TIMESTAMP))
+}
+
+/// Makes the skeleton of a description.
+pub fn prepare(request: &Request<'_>) -> Result<Prepared> {
+    let description = request.description;
+    let time = timestamp(description)?;
+    let mut prepared = Prepared::default();
+
+    let mut names = description.packages.for_family(request.family);
+    names.extend(guest::packages(request.family).iter().copied());
+    names.sort_unstable();
+    names.dedup();
+    prepared.put("packages", lines("", names.iter().copied()));
+    prepared.put(
+        "hostfiles",
+        lines("", description.host_files.iter().map(String::as_str)),
+    );
+    prepared.put(
+        "excludefiles",
+        lines("-", description.exclude.iter().map(String::as_str)),
+    );
+
+    let mut members = vec![Member::file(
+        "/init",
+        0o755,
+        time,
+        guest::init(description)?.into_bytes(),
+    )];
+    for file in &description.files {
+        let node = match &file.source {
+            Source::Text(text) => Node::File(Content::Bytes(text.as_bytes().into())),
+            Source::File(path) => Node::File(Content::Bytes(files::read(path)?.into())),
+            Source::Symlink(target) => Node::Symlink(target.clone()),
+            Source::Directory => Node::Directory,
+        };
+        members.push(Member::new(&file.path, node, file.mode, time));
+    }
+    members.sort_by(|a, b| a.path.cmp(&b.path));
+    prepared.put("init.tar.gz", pack(&members)?);
+
+    if let Some(host) = request.host.filter(|host| host.family() == request.family) {
+        let members = prepared.base_image(description, &names, host, time)?;
+        // An archive without members is an error to supermin.
+        if !members.is_empty() {
+            prepared.put("base.tar.gz", pack(&members)?);
+        }
+    }
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// Adds a file, unless there is nothing in it.
+    fn put(&mut self, name: &'static str, content: Vec<u8>) {
+        if !content.is_empty() {
+            self.files.insert(name, content);
+        }
+    }
+
+    /// The configuration files of the packages as the packages have them:
+    /// those of the host whose checksum is still the one in its database.
+    fn base_image(
+        &mut self,
+        description: &Description,
+        names: &[&str],
+        host: &Host,
+        time: u32,
+    ) -> Result<Vec<Member>> {
+        let database = host.packages()?;
+        let mut roots = Vec::new();
+        for name in names {
+            match database.find(name) {
+                Some(id) => roots.push(id),
+                None => self.missing.push((*name).to_owned()),
+            }
+        }
+        let excludes = description
+            .exclude
+            .iter()
+            .map(|text| Pattern::new(text))
+            .collect::<Result<Vec<_>>>()?;
+        let mut members = Vec::new();
+        for file in database.config_files(&database.closure(&roots, Resolution::Correct))? {
+            if excludes.iter().any(|pattern| pattern.matches(&file.path)) {
+                continue;
+            }
+            let real = glob::below(host.root(), &file.path);
+            match file.state {
+                ConfigState::Pristine => {
+                    let meta = files::lstat(&real)?;
+                    let mut member = Member::file(
+                        &file.path,
+                        (meta.mode() & 0o7777) as u16,
+                        time,
+                        files::read(&real)?,
+                    );
+                    (member.uid, member.gid) = (meta.uid(), meta.gid());
+                    members.push(member);
+                }
+                ConfigState::Edited => self.edited.push(file.path),
+                ConfigState::Missing | ConfigState::Unreadable => {}
+            }
+        }
+        members.sort_by(|a, b| a.path.cmp(&b.path));
+        members.dedup_by(|a, b| a.path == b.path);
+        Ok(members)
+    }
+}
+
+/// Writes the skeleton to the directory `out`, which is made if it is missing
+/// and must otherwise be empty or hold a skeleton of ours.
+pub fn write(prepared: &Prepared, out: &Path) -> Result<()> {
+    const OURS: [&str; 5] = [
+        "packages",
+        "hostfiles",
+        "excludefiles",
+        "init.tar.gz",
+        "base.tar.gz",
+    ];
+    if out.exists() {
+        let cannot = |e| Error::io("cannot list", out, e);
+        for entry in std::fs::read_dir(out).map_err(cannot)? {
+            let name = entry.map_err(cannot)?.file_name();
+            if !OURS.iter().any(|ours| name == *ours) {
+                return Err(Error::new(
+                    Kind::Input,
+                    format!(
+                        "`{}` already holds `{}`, which belongs to no skeleton",
+                        out.display(),
+                        name.display()
+                    ),
+                )
+                .hint("name an empty or a new directory"));
+            }
+        }
+        for name in OURS
+            .iter()
+            .filter(|name| !prepared.files.contains_key(*name))
+        {
+            let path = out.join(name);
+            if path.exists() {
+                std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, e))?;
+            }
+        }
+    }
+    files::create_dir_all(out)?;
+    for (name, content) in &prepared.files {
+        files::write(out.join(name), content)?;
+    }
+    Ok(())
+}
+
+fn lines<'a>(prefix: &str, words: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    words
+        .map(|word| format!("{prefix}{word}\n"))
+        .collect::<String>()
+        .into_bytes()
+}

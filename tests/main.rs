@@ -1,0 +1,22 @@
+//! The tests by what a user does; unit tests lie beside the code.
+#![allow(clippy::disallowed_methods)] // failing without a message is fine in a test
+
+mod image;
+mod support;
+
+/// A file that nobody mentions above would never be run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let this = std::fs::read_to_string(here.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(here).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "main" {
+            assert!(
+                this.contains(&format!("mod {name};")),
+                "tests/main.rs lacks `mod {name};`"
+            );
+        }
+    }
+}

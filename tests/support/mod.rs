@@ -1,0 +1,81 @@
+//! What the tests share.
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Skips the test (by returning `false`, after saying why) where one of
+/// `programs` is missing; in CI that is a failure.
+pub(crate) fn require(programs: &[&str]) -> bool {
+    let there = |program: &&&str| {
+        !std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+        })
+    };
+    match programs.iter().find(there) {
+        Some(program) => skip(&format!("`{program}` is missing")),
+        None => true,
+    }
+}
+
+/// Skips the test where it does not run as root.
+pub(crate) fn require_root() -> bool {
+    rustix::process::geteuid().is_root() || skip("it needs root")
+}
+
+/// Says why a test is skipped, and returns `false`; in CI it fails instead.
+pub(crate) fn skip(reason: &str) -> bool {
+    assert!(
+        std::env::var_os("CI").is_none_or(|value| value != "true"),
+        "a prerequisite is missing in CI: {reason}"
+    );
+    eprintln!("SKIPPED: {reason}");
+    false
+}
+
+/// Runs a program that must succeed, and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        both(&output)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Standard output and error of a program, for messages.
+pub(crate) fn both(output: &Output) -> String {
+    format!(
+        "{}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The program under test.
+pub(crate) fn freezedry() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_freezedry"))
+}
+
+/// A directory that is kept from one run of the tests to the next.
+pub(crate) fn cache() -> PathBuf {
+    let cache = std::env::var_os("FREEZEDRY_TEST_CACHE").map_or_else(
+        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+        PathBuf::from,
+    );
+    std::fs::create_dir_all(&cache).unwrap();
+    cache
+}
+
+/// The root made by `tests/rpm-world/make-rpm-world`, if there is one.
+pub(crate) fn rpm_world() -> Option<PathBuf> {
+    let world = std::env::var_os("FREEZEDRY_RPM_WORLD").map(PathBuf::from);
+    if world.is_none() {
+        skip("FREEZEDRY_RPM_WORLD does not name a root made by tests/rpm-world/make-rpm-world");
+    }
+    world
+}
