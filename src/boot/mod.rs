@@ -1,1 +1,11 @@
-//! (boot: to be written)
+//! From an appliance to a running virtual machine.
+
+pub mod accelerator;
+mod console;
+mod machine;
+mod run;
+mod token;
+
+pub use accelerator::{Accelerator, Choice};
+pub use machine::{Machine, Network};
+pub use run::{Ending, Outcome, Task, Timings, run};

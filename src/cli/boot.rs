@@ -1,8 +1,260 @@
-//! stub
-use super::Status;
-use crate::Result;
+//! `freezedry boot`: an appliance, fresh from the cache, in a virtual machine.
+
+use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
+use crate::appliance::cache::{self, Slot};
+use crate::appliance::{self, Freshness, Options, Request};
+use crate::boot::accelerator::{Accelerator, Choice, Memory};
+use crate::boot::{self, Ending, Machine, Network, Task};
+use crate::description::{self, Description, Init};
+use crate::host::Host;
+use crate::{Error, Result, skeleton};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Boot an appliance, rehydrating it first if that is needed
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
-pub(super) fn run(_: &Arguments) -> Result<Status> {
-    todo!()
+#[command(
+    after_help = "Exit status: that of the guest's command (126 not executable, 127 not found, \
+    128+N ended by signal N); 125 if the appliance could not be rehydrated or booted; \
+    129, 130, 143 after a closed terminal, Ctrl-C, kill."
+)]
+pub(super) struct Arguments {
+    /// A skeleton (a directory) or a description (a YAML file)
+    #[arg(value_name = "APPLIANCE")]
+    appliance: PathBuf,
+    /// The command to run in the guest, instead of the description's own
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+    /// The name in the cache
+    #[arg(long, overrides_with = "name")]
+    name: Option<String>,
+    /// Memory, with unit: 512M, 2G
+    #[arg(long, value_parser = size, value_name = "SIZE", overrides_with = "memory")]
+    memory: Option<u64>,
+    /// Processors
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=255), value_name = "N", overrides_with = "cpus")]
+    cpus: Option<u32>,
+    /// The network: none, or qemu's user network
+    #[arg(long, value_parser = ["none", "user"], overrides_with = "network")]
+    network: Option<String>,
+    /// Lead a port of this host to one of the guest; may be repeated
+    #[arg(long = "port", value_parser = port, value_name = "HOST:GUEST")]
+    ports: Vec<(u16, u16)>,
+    /// What the appliance does by itself: run its command, or offer a console
+    #[arg(long, value_parser = ["command", "console"], overrides_with = "init", hide = true)]
+    init: Option<String>,
+    /// Load this kernel module too; may be repeated
+    #[arg(long = "module", value_name = "NAME")]
+    modules: Vec<String>,
+    /// Put in all modules of the kernel
+    #[arg(long)]
+    all_modules: bool,
+    /// What executes the guest's instructions
+    #[arg(long, value_parser = ["auto", "kvm", "tcg"], default_value = "auto", overrides_with = "accel")]
+    accel: String,
+    /// Rehydrate even if the appliance in the cache is still good
+    #[arg(long)]
+    rebuild: bool,
+    /// Print how long each step took
+    #[arg(long)]
+    timing: bool,
+    /// Explain decisions
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let size = description::parse_size(text).filter(|size| *size >= 64 << 20);
+    size.ok_or_else(|| "write a number with unit, at least 64M: 512M, 2G".into())
+}
+
+fn port(text: &str) -> Result<(u16, u16), String> {
+    description::parse_port(text).ok_or_else(|| "write HOST:GUEST, for example 2222:22".into())
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Status> {
+    let start = Instant::now();
+    let host = Host::detect(Path::new("/"))?;
+    // A skeleton that is made for this run only lives as long as it.
+    let scratch = tempfile::tempdir()
+        .map_err(|e| Error::io("cannot create a directory in", std::env::temp_dir(), e))?;
+    let mut skeleton = arguments.appliance.clone();
+    let mut described = None;
+    if !skeleton.is_dir() {
+        let Some(description) = describe::load(&skeleton) else {
+            return Ok(Status::External(COULD_NOT_BOOT));
+        };
+        skeleton = scratch.path().join("supermin.d");
+        let prepared = skeleton::prepare(&skeleton::Request {
+            description: &description,
+            family: host.family(),
+            host: Some(&host),
+        })?;
+        describe::explain(&prepared);
+        skeleton::write(&prepared, &skeleton)?;
+        described = Some(description);
+    }
+    let settings = Settings::new(arguments, described.as_ref());
+    let cache = cache::directory();
+    let slot = Slot::open(&cache, &settings.name, |lock| {
+        notice(&format!(
+            "another process makes this appliance; waiting for `{}`",
+            lock.display()
+        ));
+    })?;
+    if arguments.rebuild {
+        slot.clear()?;
+    }
+    let request = Request {
+        skeleton: vec![skeleton],
+        options: Options::default(),
+        modules: settings.modules,
+        all_modules: settings.all_modules,
+        kernel: rehydrate::kernel_request(),
+        size: None,
+    };
+    let (appliance, freshness) = appliance::ensure(&slot, &request, &host)?;
+    explain(&freshness, arguments.verbose);
+    let rehydrated = start.elapsed();
+
+    let machine = Machine {
+        appliance,
+        memory: settings.memory,
+        cpus: settings.cpus,
+        network: settings.network,
+    };
+    let choice = match arguments.accel.as_str() {
+        "kvm" => Choice::Only(Accelerator::Kvm),
+        "tcg" => Choice::Only(Accelerator::Tcg),
+        _ => Choice::Auto,
+    };
+    let task = if arguments.command.is_empty() && !settings.runs_command {
+        Task::Console
+    } else {
+        Task::Command(arguments.command.clone())
+    };
+    // Others may boot it too, but nobody may replace it under qemu's feet.
+    slot.share()?;
+    let outcome = boot::run(&machine, &task, choice, &Memory::new(&cache), &mut |text| {
+        notice(text)
+    })?;
+    if arguments.timing {
+        timing(&freshness, rehydrated, &outcome);
+    }
+    Ok(Status::External(match outcome.ending {
+        Ending::Exited(code) => code,
+        Ending::PoweredOff => 0,
+        Ending::Signal(number) => 128 + u8::try_from(number).unwrap_or(0),
+    }))
+}
+
+/// What the command line, else the description, else the default says.
+struct Settings {
+    name: String,
+    memory: u64,
+    cpus: u32,
+    network: Option<Network>,
+    runs_command: bool,
+    modules: Vec<String>,
+    all_modules: bool,
+}
+
+impl Settings {
+    fn new(arguments: &Arguments, description: Option<&Description>) -> Self {
+        let boot = description.map(|description| &description.boot);
+        let networked = match arguments.network.as_deref() {
+            Some(network) => network == "user",
+            None => boot.is_some_and(|boot| boot.network) || !arguments.ports.is_empty(),
+        };
+        let described_ports = boot.map(|boot| boot.ports.clone()).unwrap_or_default();
+        let ports = described_ports
+            .into_iter()
+            .chain(arguments.ports.iter().copied());
+        let described_modules = boot.map(|boot| boot.modules.clone()).unwrap_or_default();
+        let name = arguments
+            .name
+            .clone()
+            .or_else(|| Some(description?.name.clone()))
+            .unwrap_or_else(|| unnamed(&arguments.appliance));
+        Self {
+            name,
+            memory: arguments
+                .memory
+                .or(boot.map(|boot| boot.memory))
+                .unwrap_or(512 << 20),
+            cpus: arguments.cpus.or(boot.map(|boot| boot.cpus)).unwrap_or(1),
+            network: networked.then(|| Network {
+                ports: ports.collect(),
+            }),
+            runs_command: match arguments.init.as_deref() {
+                Some(init) => init == "command",
+                None => boot.is_some_and(|boot| matches!(boot.init, Init::Command(_))),
+            },
+            modules: described_modules
+                .into_iter()
+                .chain(arguments.modules.clone())
+                .collect(),
+            all_modules: arguments.all_modules || boot.is_some_and(|boot| boot.all_modules),
+        }
+    }
+}
+
+/// A name for a skeleton that has none: its path, as a file name.
+fn unnamed(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    path.display()
+        .to_string()
+        .replace('/', "-")
+        .trim_matches('-')
+        .to_owned()
+}
+
+fn explain(freshness: &Freshness, verbose: bool) {
+    match freshness {
+        Freshness::Fresh if verbose => notice("the appliance in the cache is fresh"),
+        Freshness::Unaffected if verbose => {
+            notice("packages of this host have changed, but none that is in the appliance");
+        }
+        Freshness::Made {
+            reason,
+            rehydration,
+        } => {
+            if verbose {
+                notice(&format!("rehydrated, because {reason}"));
+                rehydrate::explain(rehydration);
+            } else if !rehydration.report.missing.is_empty() {
+                notice(&format!(
+                    "not installed here: {}",
+                    rehydration.report.missing.join(", ")
+                ));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn timing(freshness: &Freshness, rehydrated: Duration, outcome: &boot::Outcome) {
+    let first = match freshness {
+        Freshness::Made { .. } => "rehydrate",
+        _ => "check the cache",
+    };
+    let times = outcome.timings;
+    let up = times.up.unwrap_or_default();
+    let accelerator = match outcome.accelerator {
+        Accelerator::Kvm => "KVM",
+        Accelerator::Tcg => "TCG",
+    };
+    let rows = [
+        (first.to_owned(), rehydrated),
+        (format!("kernel up to /init ({accelerator})"), up),
+        (
+            "run, until qemu has ended".to_owned(),
+            times.ended.saturating_sub(up),
+        ),
+        ("all".to_owned(), rehydrated + times.ended),
+    ];
+    for (step, time) in rows {
+        eprintln!("{step:<28} {:>7.2} s", time.as_secs_f64());
+    }
 }

@@ -47,7 +47,6 @@ enum Status {
     /// It found fault with the user's input, and said so.
     Problems,
     /// The exit status of a program in a guest, passed on untouched.
-    #[allow(dead_code)]
     External(u8),
 }
 
@@ -56,11 +55,14 @@ const COULD_NOT_BOOT: u8 = 125;
 
 /// Runs the command that `args` (program name first) ask for.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    // A reader that goes away (`freezedry check | head`) ends us quietly.
-    restore_sigpipe();
     let args: Vec<OsString> = args.into_iter().collect();
     // Every status below 125 may be the guest's own, so wrong usage is 125 too.
     let booting = args.get(1).is_some_and(|word| word == "boot");
+    if !booting {
+        // A reader that goes away (`freezedry check | head`) ends us quietly;
+        // `boot` has sockets whose other end may go away.
+        restore_sigpipe();
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

@@ -7,6 +7,7 @@ mod sections;
 mod tree;
 
 pub use problems::{Problem, Problems, Severity};
+pub use rules::{parse_port, parse_size};
 
 use crate::family::Family;
 use std::collections::BTreeMap;

@@ -281,7 +281,7 @@ pub(super) fn memory(text: &str) -> Result<(), Fault> {
 }
 
 /// Bytes of a size such as `512M`; units are powers of 1024.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let unit = text.chars().last()?;
     let shift = match unit.to_ascii_uppercase() {
         'K' => 10,
@@ -308,7 +308,8 @@ pub(super) fn port(text: &str) -> Result<(), Fault> {
     }
 }
 
-pub(crate) fn parse_port(text: &str) -> Option<(u16, u16)> {
+/// The host's and the guest's port of `HOST:GUEST`.
+pub fn parse_port(text: &str) -> Option<(u16, u16)> {
     let (host, guest) = text.split_once(':')?;
     let number = |text: &str| text.parse().ok().filter(|port| *port != 0);
     Some((number(host)?, number(guest)?))

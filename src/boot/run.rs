@@ -1,0 +1,517 @@
+//! Running qemu, and carrying bytes between the guest and the user.
+
+use super::accelerator::{Accelerator, Choice, Memory};
+use super::console::{ESCAPE, Log, RawTerminal};
+use super::machine::{Descriptors, Machine, find_qemu};
+use super::token::Filter;
+use crate::{Error, Result, command, error::Kind, templates};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// The line on the console with which the appliance's `/init` begins.
+pub(super) const UP: &str = "freezedry: the appliance is up";
+
+/// A guest that says nothing for so long under KVM hangs: where KVM works the
+/// first message comes within a quarter of a second.
+const FIRST_BYTE: Duration = Duration::from_millis(2500);
+/// A guest whose `/init` has not begun after this time never will.
+const COMING_UP: Duration = Duration::from_secs(180);
+/// After a guest has said how its command ended, the rest of its output has to
+/// come in this time; it can only be on its way.
+const DRAINING: Duration = Duration::from_secs(30);
+
+/// What is to happen in the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// The user's terminal becomes the guest's console.
+    Console,
+    /// This command runs, or without words the description's own; its input and
+    /// output are the user's.
+    Command(Vec<OsString>),
+}
+
+/// When things happened, counted from the start of qemu.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// The guest's kernel said its first word.
+    pub first_byte: Option<Duration>,
+    /// The appliance's `/init` began.
+    pub up: Option<Duration>,
+    /// All was over.
+    pub ended: Duration,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The guest's command ended with this status.
+    Exited(u8),
+    /// The guest powered off.
+    PoweredOff,
+    /// This signal came, or the user pressed the escape key (as `SIGINT`).
+    Signal(i32),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// What it ran on.
+    pub accelerator: Accelerator,
+    /// When things happened.
+    pub timings: Timings,
+}
+
+/// Boots `machine`, does `task` in it, and returns when it has ended.
+///
+/// Standard input, output and error of this process are those of the guest's
+/// command, or the first two its console.  `notice` gets one line on each
+/// decision that the user should know of.  qemu ends with this process, however
+/// that ends.  A thread that waits for the user's input may be left behind.
+pub fn run(
+    machine: &Machine,
+    task: &Task,
+    choice: Choice,
+    memory: &Memory,
+    notice: &mut dyn FnMut(&str),
+) -> Result<Outcome> {
+    let accelerator = match choice {
+        Choice::Only(accelerator) => accelerator,
+        Choice::Auto => match memory.verdict() {
+            Ok(()) => Accelerator::Kvm,
+            Err(reason) => {
+                notice(&format!("not using KVM: {reason}"));
+                Accelerator::Tcg
+            }
+        },
+    };
+    let mut session = Session::start(machine, task, accelerator)?;
+    match session.attend(notice)? {
+        Some(ending) => Ok(session.outcome(ending)),
+        // It hangs.  Nothing of the user's input has been read yet.
+        None => {
+            drop(session);
+            let reason = "the guest's kernel said nothing for 2.5 seconds under it";
+            memory.learn(reason);
+            notice(&format!("not using KVM: {reason}; starting again without"));
+            let mut session = Session::start(machine, task, Accelerator::Tcg)?;
+            match session.attend(notice)? {
+                Some(ending) => Ok(session.outcome(ending)),
+                None => Err(Error::new(Kind::System, "the guest hangs without KVM too")),
+            }
+        }
+    }
+}
+
+/// What the threads tell.
+enum Event {
+    Console(Vec<u8>),
+    /// The whole output of this stream has been passed on.
+    Drained,
+    Exit(u8),
+    /// qemu ended; what it said on its standard error.
+    Ended(String),
+    Signal(i32),
+    /// The user does not read any more.
+    Broken,
+}
+
+struct Session {
+    qemu: Child,
+    accelerator: Accelerator,
+    started: Instant,
+    timings: Timings,
+    events: Receiver<Event>,
+    console: UnixStream,
+    /// The threads' end of `events`, and the port for the user's input, until
+    /// they are needed.
+    sender: Sender<Event>,
+    input: Option<UnixStream>,
+    interactive: bool,
+    terminal: Option<RawTerminal>,
+    log: Log,
+    signals: signal_hook::iterator::Handle,
+}
+
+impl Session {
+    fn start(machine: &Machine, task: &Task, accelerator: Accelerator) -> Result<Self> {
+        let cannot = |e| Error::io("cannot make", "a socket", e);
+        let (console, console_qemu) = UnixStream::pair().map_err(cannot)?;
+        let mut ours = Vec::new();
+        let mut theirs = vec![console_qemu];
+        let mut parameters = Vec::new();
+        let token = token()?;
+        let interactive = *task == Task::Console;
+        let terminal = interactive
+            .then(|| RawTerminal::enter(std::io::stdin()))
+            .flatten();
+        if let Some((columns, rows)) = terminal.as_ref().and_then(RawTerminal::size) {
+            parameters.push(format!("freezedry.size={columns}x{rows}"));
+        }
+        if !interactive {
+            for _ in 0..4 {
+                let (our, their) = UnixStream::pair().map_err(cannot)?;
+                ours.push(our);
+                theirs.push(their);
+            }
+            parameters.push(format!("freezedry.session={token}"));
+        }
+        let numbers: Vec<i32> = theirs.iter().map(AsRawFd::as_raw_fd).collect();
+        let descriptors = Descriptors {
+            console: numbers[0],
+            ports: numbers[1..].try_into().ok(),
+        };
+        let arguments = machine.arguments(accelerator, descriptors, &parameters)?;
+        let (sender, events) = channel();
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
+            .map_err(|e| Error::io("cannot wait for", "signals", e))?;
+        let handle = signals.handle();
+        let mut qemu = spawn(&arguments, numbers)?;
+        drop(theirs);
+
+        let send = sender.clone();
+        std::thread::spawn(move || {
+            signals
+                .forever()
+                .try_for_each(|n| send.send(Event::Signal(n)))
+        });
+        if let Some(mut stderr) = qemu.stderr.take() {
+            let send = sender.clone();
+            std::thread::spawn(move || {
+                let mut said = Vec::new();
+                let _ = stderr.read_to_end(&mut said); // what came is what there is
+                send.send(Event::Ended(
+                    String::from_utf8_lossy(&said).trim().to_owned(),
+                ))
+            });
+        }
+        let from = console.try_clone().map_err(cannot)?;
+        let send = sender.clone();
+        std::thread::spawn(move || {
+            relay(from, |bytes| {
+                send.send(Event::Console(bytes.to_vec())).is_ok()
+            })
+        });
+
+        let mut ours = ours.into_iter();
+        let mut input = None;
+        if let (Task::Command(words), Some(control)) = (task, ours.next()) {
+            speak(control, words, &token, sender.clone())?;
+            input = ours.next();
+            let stdout = owned(std::io::stdout())?;
+            let stderr = owned(std::io::stderr())?;
+            for (from, to) in ours.zip([stdout, stderr]) {
+                pass_on(from, to, Filter::new(&token), sender.clone());
+            }
+        }
+        Ok(Self {
+            qemu,
+            accelerator,
+            started: Instant::now(),
+            timings: Timings::default(),
+            events,
+            console,
+            sender,
+            input,
+            interactive,
+            terminal,
+            log: Log::default(),
+            signals: handle,
+        })
+    }
+
+    /// Waits until it is over; `None` if the guest hangs under KVM.
+    fn attend(&mut self, notice: &mut dyn FnMut(&str)) -> Result<Option<Ending>> {
+        let (mut drained, mut exit, mut deadline) = (0, None, None);
+        loop {
+            if let Some(code) = exit
+                && drained == 2
+            {
+                return Ok(Some(Ending::Exited(code)));
+            }
+            let wait = deadline.map_or_else(|| self.next_deadline(), Some);
+            let event = match wait {
+                None => self
+                    .events
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => self
+                    .events
+                    .recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match event {
+                Ok(Event::Console(bytes)) => self.console(&bytes, notice)?,
+                Ok(Event::Drained) => drained += 1,
+                Ok(Event::Exit(code)) => {
+                    exit = Some(code);
+                    deadline = Some(Instant::now() + DRAINING);
+                }
+                Ok(Event::Signal(number)) => return Ok(Some(Ending::Signal(number))),
+                Ok(Event::Broken) => return Ok(Some(Ending::Signal(libc::SIGPIPE))),
+                Ok(Event::Ended(said)) => return self.ended(&said),
+                Err(_) if exit.is_some() => {
+                    return Err(Error::new(
+                        Kind::System,
+                        "the end of the guest's output did not arrive",
+                    ));
+                }
+                Err(_) if self.log.is_empty() && self.accelerator == Accelerator::Kvm => {
+                    return Ok(None);
+                }
+                Err(_) => {
+                    return Err(Error::new(
+                        Kind::System,
+                        format!(
+                            "the guest did not come up within {} seconds: {}",
+                            COMING_UP.as_secs(),
+                            self.log.reason()
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.timings.up.is_some() {
+            None // from here on it takes as long as it takes
+        } else if self.log.is_empty() && self.accelerator == Accelerator::Kvm {
+            Some(self.started + FIRST_BYTE)
+        } else {
+            Some(self.started + COMING_UP)
+        }
+    }
+
+    /// Takes what the guest's console says.
+    fn console(&mut self, bytes: &[u8], notice: &mut dyn FnMut(&str)) -> Result<()> {
+        self.timings
+            .first_byte
+            .get_or_insert(self.started.elapsed());
+        self.log.push(bytes);
+        if self.timings.up.is_some() {
+            if self.interactive {
+                show(bytes)?;
+            }
+            return Ok(());
+        }
+        if let Some(at) = self.log.find(UP) {
+            self.timings.up = Some(self.started.elapsed());
+            if self.interactive {
+                if self.terminal.is_some() {
+                    notice("the console of the guest; Ctrl-] ends it\r");
+                }
+                show(self.log.after(at))?;
+            }
+            self.take_input()?;
+        }
+        Ok(())
+    }
+
+    /// Only now is the user's input read, so that none is lost if the guest has
+    /// to be started twice.
+    fn take_input(&mut self) -> Result<()> {
+        let stdin = File::from(owned(std::io::stdin())?);
+        let send = self.sender.clone();
+        if let Some(mut port) = self.input.take() {
+            std::thread::spawn(move || {
+                relay(stdin, |bytes| port.write_all(bytes).is_ok());
+                let _ = port.shutdown(Shutdown::Write); // the end of the guest's input
+            });
+        } else if self.interactive {
+            let mut port = self
+                .console
+                .try_clone()
+                .map_err(|e| Error::io("cannot use", "the console", e))?;
+            let escape = self.terminal.is_some();
+            std::thread::spawn(move || {
+                relay(stdin, |bytes| {
+                    if escape && bytes.contains(&ESCAPE) {
+                        let _ = send.send(Event::Signal(SIGINT));
+                        return false;
+                    }
+                    port.write_all(bytes).is_ok()
+                });
+            });
+        }
+        Ok(())
+    }
+
+    /// qemu has ended by itself.
+    fn ended(&mut self, said: &str) -> Result<Option<Ending>> {
+        if self.interactive && self.timings.up.is_some() && self.log.find("Kernel panic").is_none()
+        {
+            return Ok(Some(Ending::PoweredOff));
+        }
+        if self.log.is_empty() && !said.is_empty() {
+            return Err(
+                Error::host(format!("qemu failed: {}", said.replace('\n', "; ")))
+                    .hint("try `--accel tcg`, or less `--memory`"),
+            );
+        }
+        let what = match self.timings.up {
+            None => "the guest did not come up",
+            Some(_) => "the guest ended before its command did",
+        };
+        let reason = match self.log.reason() {
+            reason if reason.is_empty() => "it said nothing".to_owned(),
+            reason => reason,
+        };
+        Err(Error::new(Kind::System, format!("{what}: {reason}")))
+    }
+
+    fn outcome(mut self, ending: Ending) -> Outcome {
+        self.timings.ended = self.started.elapsed();
+        Outcome {
+            ending,
+            accelerator: self.accelerator,
+            timings: self.timings,
+        }
+    }
+}
+
+impl Drop for Session {
+    /// No qemu is left behind, whatever happened.
+    fn drop(&mut self) {
+        self.signals.close();
+        let _ = self.qemu.kill(); // it may have ended already
+        let _ = self.qemu.wait();
+    }
+}
+
+/// 128 random bits in hexadecimal: no output has them by accident.
+fn token() -> Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|e| Error::io("cannot read", "/dev/urandom", e))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[allow(unsafe_code)]
+fn spawn(arguments: &[OsString], inherited: Vec<i32>) -> Result<Child> {
+    let mut qemu = Command::new(find_qemu()?);
+    qemu.args(arguments);
+    qemu.stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    // Ctrl-C in the terminal is for us alone; we end qemu.
+    qemu.process_group(0);
+    command::die_with_parent(&mut qemu);
+    // SAFETY: the closure makes one system call for each descriptor, in the
+    // forked child, and allocates nothing.
+    unsafe {
+        qemu.pre_exec(move || {
+            for &number in &inherited {
+                // SAFETY: the descriptors are open in the parent until it has
+                // started the child.
+                let descriptor = std::os::fd::BorrowedFd::borrow_raw(number);
+                rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
+            }
+            Ok(())
+        });
+    }
+    qemu.spawn().map_err(|e| command::not_started(&qemu, e))
+}
+
+fn owned(file: impl AsFd) -> Result<OwnedFd> {
+    file.as_fd()
+        .try_clone_to_owned()
+        .map_err(|e| Error::io("cannot use", "standard input or output", e))
+}
+
+/// Reads until the end, or until `take` has enough.
+fn relay(mut from: impl Read, mut take: impl FnMut(&[u8]) -> bool) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) if take(&buffer[..length]) => {}
+            Ok(_) => return,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Tells the guest the command, and listens for its exit status.
+fn speak(control: UnixStream, words: &[OsString], token: &str, send: Sender<Event>) -> Result<()> {
+    let mut request = Vec::new();
+    for word in words {
+        let text = word.as_bytes();
+        match std::str::from_utf8(text) {
+            Ok(text) => request.extend(templates::shell_quote(text).into_bytes()),
+            // The shell takes any bytes between quotes but the quote itself.
+            Err(_) => {
+                let quoted = text
+                    .split(|&byte| byte == b'\'')
+                    .collect::<Vec<_>>()
+                    .join(&b"'\\''"[..]);
+                request.extend([b"'", &quoted[..], b"'"].concat());
+            }
+        }
+        request.push(b' ');
+    }
+    if !request.is_empty() {
+        request.push(b'\n');
+    }
+    request.extend(format!("{token}\n").into_bytes());
+    let mut to = control
+        .try_clone()
+        .map_err(|e| Error::io("cannot use", "a socket", e))?;
+    // The guest reads it when it is up; a long one does not fit into the socket.
+    std::thread::spawn(move || to.write_all(&request));
+    std::thread::spawn(move || {
+        for line in BufReader::new(control)
+            .lines()
+            .map_while(std::io::Result::ok)
+        {
+            if let Some(code) = line
+                .strip_prefix("exit ")
+                .and_then(|code| code.parse().ok())
+            {
+                let _ = send.send(Event::Exit(code)); // nobody waits any more
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Passes one of the guest's streams on.
+fn pass_on(from: UnixStream, to: OwnedFd, mut filter: Filter, send: Sender<Event>) {
+    let mut to = File::from(to);
+    std::thread::spawn(move || {
+        relay(from, |bytes| {
+            let broken = to.write_all(&filter.push(bytes)).is_err();
+            let event = if broken {
+                Event::Broken
+            } else if filter.ended() {
+                Event::Drained
+            } else {
+                return true;
+            };
+            let _ = send.send(event); // nobody waits any more
+            false
+        });
+    });
+}
+
+/// Shows what the guest's console says.
+fn show(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(|e| Error::io("cannot write to", "standard output", e))
+}
