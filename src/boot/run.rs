@@ -98,21 +98,31 @@ pub fn run(
         },
     };
     let mut session = Session::start(machine, task, accelerator)?;
-    match session.attend(notice)? {
-        Some(ending) => Ok(session.outcome(ending)),
-        // It hangs.  Nothing of the user's input has been read yet.
-        None => {
-            drop(session);
-            let reason = "the guest's kernel said nothing for 2.5 seconds under it";
-            memory.learn(reason);
-            notice(&format!("not using KVM: {reason}; starting again without"));
-            let mut session = Session::start(machine, task, Accelerator::Tcg)?;
-            match session.attend(notice)? {
-                Some(ending) => Ok(session.outcome(ending)),
-                None => Err(Error::new(Kind::System, "the guest hangs without KVM too")),
-            }
-        }
+    let reason = match session.attend(notice)? {
+        End::Over(ending) => return Ok(session.outcome(ending)),
+        End::NoKvm(reason) => reason,
+    };
+    // Nothing of the user's input has been read yet.
+    drop(session);
+    if choice != Choice::Auto {
+        return Err(Error::host(format!("KVM does not work here: {reason}"))
+            .hint("use `--accel auto` or `--accel tcg`"));
     }
+    memory.learn(&reason);
+    notice(&format!("not using KVM: {reason}; starting again without"));
+    let mut session = Session::start(machine, task, Accelerator::Tcg)?;
+    match session.attend(notice)? {
+        End::Over(ending) => Ok(session.outcome(ending)),
+        End::NoKvm(reason) => Err(Error::new(Kind::System, reason)),
+    }
+}
+
+/// What a session comes to.
+enum End {
+    /// It is over.
+    Over(Ending),
+    /// The guest never came to life under KVM, for this reason.
+    NoKvm(String),
 }
 
 /// What the threads tell.
@@ -232,14 +242,14 @@ impl Session {
         })
     }
 
-    /// Waits until it is over; `None` if the guest hangs under KVM.
-    fn attend(&mut self, notice: &mut dyn FnMut(&str)) -> Result<Option<Ending>> {
+    /// Waits until it is over.
+    fn attend(&mut self, notice: &mut dyn FnMut(&str)) -> Result<End> {
         let (mut drained, mut exit, mut deadline) = (0, None, None);
         loop {
             if let Some(code) = exit
                 && drained == 2
             {
-                return Ok(Some(Ending::Exited(code)));
+                return Ok(End::Over(Ending::Exited(code)));
             }
             let wait = deadline.map_or_else(|| self.next_deadline(), Some);
             let event = match wait {
@@ -258,8 +268,8 @@ impl Session {
                     exit = Some(code);
                     deadline = Some(Instant::now() + DRAINING);
                 }
-                Ok(Event::Signal(number)) => return Ok(Some(Ending::Signal(number))),
-                Ok(Event::Broken) => return Ok(Some(Ending::Signal(libc::SIGPIPE))),
+                Ok(Event::Signal(number)) => return Ok(End::Over(Ending::Signal(number))),
+                Ok(Event::Broken) => return Ok(End::Over(Ending::Signal(libc::SIGPIPE))),
                 Ok(Event::Ended(said)) => return self.ended(&said),
                 Err(_) if exit.is_some() => {
                     return Err(Error::new(
@@ -267,8 +277,9 @@ impl Session {
                         "the end of the guest's output did not arrive",
                     ));
                 }
-                Err(_) if self.log.is_empty() && self.accelerator == Accelerator::Kvm => {
-                    return Ok(None);
+                Err(_) if self.unborn_under_kvm() => {
+                    let reason = "the guest's kernel said nothing for 2.5 seconds under it";
+                    return Ok(End::NoKvm(reason.into()));
                 }
                 Err(_) => {
                     return Err(Error::new(
@@ -287,11 +298,15 @@ impl Session {
     fn next_deadline(&self) -> Option<Instant> {
         if self.timings.up.is_some() {
             None // from here on it takes as long as it takes
-        } else if self.log.is_empty() && self.accelerator == Accelerator::Kvm {
+        } else if self.unborn_under_kvm() {
             Some(self.started + FIRST_BYTE)
         } else {
             Some(self.started + COMING_UP)
         }
+    }
+
+    fn unborn_under_kvm(&self) -> bool {
+        self.log.is_empty() && self.accelerator == Accelerator::Kvm
     }
 
     /// Takes what the guest's console says.
@@ -349,10 +364,14 @@ impl Session {
     }
 
     /// qemu has ended by itself.
-    fn ended(&mut self, said: &str) -> Result<Option<Ending>> {
+    fn ended(&mut self, said: &str) -> Result<End> {
         if self.interactive && self.timings.up.is_some() && self.log.find("Kernel panic").is_none()
         {
-            return Ok(Some(Ending::PoweredOff));
+            return Ok(End::Over(Ending::PoweredOff));
+        }
+        if self.unborn_under_kvm() {
+            let said = said.lines().next().unwrap_or("it says nothing");
+            return Ok(End::NoKvm(format!("qemu ends under it ({said})")));
         }
         if self.log.is_empty() && !said.is_empty() {
             return Err(

@@ -1,8 +1,72 @@
-//! stub
-use super::Status;
-use crate::Result;
+//! `freezedry package`: a description becomes packages.
+
+use super::{Status, describe, notice};
+use crate::family::Family;
+use crate::host::Host;
+use crate::package::{Contents, deb, rpm};
+use crate::{Result, files, skeleton};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+/// Turn a description into packages of a few kilobytes
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
-pub(super) fn run(_: &Arguments) -> Result<Status> {
-    todo!()
+pub(super) struct Arguments {
+    /// The description
+    #[arg(value_name = "FILE")]
+    description: PathBuf,
+    /// Formats, separated by commas; without it, this host's own
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT")]
+    format: Vec<Format>,
+    /// The directory to write to
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Debian, Ubuntu
+    Deb,
+    /// Fedora and its relatives
+    Rpm,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Status> {
+    let Some(description) = describe::load(&arguments.description) else {
+        return Ok(Status::Problems);
+    };
+    // Packages can be made on any machine; only a base image needs a host.
+    let host = Host::detect(Path::new("/")).ok();
+    let formats = match (&arguments.format[..], &host) {
+        ([], Some(host)) if host.family() != Family::Debian => &[Format::Rpm],
+        ([], _) => &[Format::Deb],
+        (formats, _) => formats,
+    };
+    files::create_dir_all(&arguments.output)?;
+    for format in formats {
+        let family = match format {
+            Format::Deb => Family::Debian,
+            // The names of packages differ; this host's are the likelier ones.
+            Format::Rpm => match &host {
+                Some(host) if host.family() == Family::Suse => Family::Suse,
+                _ => Family::Fedora,
+            },
+        };
+        let prepared = skeleton::prepare(&skeleton::Request {
+            description: &description,
+            family,
+            host: host.as_ref(),
+        })?;
+        describe::explain(&prepared);
+        let contents = Contents::new(&description, &prepared, family)?;
+        let (name, bytes) = match format {
+            Format::Deb => (deb::file_name(&contents), deb::build(&contents)?),
+            Format::Rpm => (rpm::file_name(&contents), rpm::build(&contents)?),
+        };
+        let path = arguments.output.join(name);
+        let part = path.with_extension("part");
+        files::write(&part, &bytes)?;
+        files::rename(&part, &path)?;
+        notice(&format!("wrote {} ({} bytes)", path.display(), bytes.len()));
+    }
+    Ok(Status::Success)
 }

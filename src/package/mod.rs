@@ -1,1 +1,7 @@
-//! (package: to be written)
+//! Packages: plain data becomes the bytes of a `.deb` or `.rpm`.
+
+pub mod contents;
+pub mod deb;
+pub mod rpm;
+
+pub use contents::{Contents, PackagedFile};

@@ -12,7 +12,7 @@ const INIT: &str = include_str!("../../templates/init.sh.hbs");
 /// On Debian nothing depends on them because they are essential.
 pub fn packages(family: Family) -> &'static [&'static str] {
     match family {
-        Family::Debian => &["bash", "coreutils", "dash", "mount", "util-linux"],
+        Family::Debian => &["coreutils", "dash", "mount"],
         Family::Fedora | Family::Suse | Family::Arch | Family::Alpine => {
             &["bash", "coreutils", "util-linux"]
         }

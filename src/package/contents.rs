@@ -1,0 +1,233 @@
+//! What goes into a package, whatever its format.
+
+use crate::description::{Change, Description, Init, Maintainer};
+use crate::family::Family;
+use crate::skeleton::{self, Prepared, guest};
+use crate::{Result, templates};
+use flate2::{Compression, GzBuilder};
+use serde_json::json;
+use std::io::Write;
+
+const WRAPPER: &str = include_str!("../../templates/boot-wrapper.sh.hbs");
+const MAN_PAGE: &str = include_str!("../../templates/boot.1.hbs");
+const COPYRIGHT: &str = include_str!("../../templates/copyright.hbs");
+
+/// A package before it has a format.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its release or revision.
+    pub release: String,
+    /// Its epoch.
+    pub epoch: Option<u32>,
+    /// One line.
+    pub summary: String,
+    /// Paragraphs.
+    pub description: String,
+    /// An SPDX expression.
+    pub license: String,
+    /// Who answers for it.
+    pub maintainer: Maintainer,
+    /// Its home page.
+    pub url: Option<String>,
+    /// Packages of the family that it needs.
+    pub depends: Vec<String>,
+    /// What changed, newest first.
+    pub changelog: Vec<Change>,
+    /// Its files, in the order of their paths.
+    pub files: Vec<PackagedFile>,
+    /// The time that everything in it carries, in seconds since 1970.
+    pub timestamp: u32,
+}
+
+/// A file of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackagedFile {
+    /// Its path, absolute.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u16,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What kind of file it is.
+    pub role: Role,
+}
+
+/// What a file of a package is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It is used.
+    Plain,
+    /// It is read by people.
+    Documentation,
+    /// It is a licence.
+    License,
+}
+
+impl Contents {
+    /// What the package of `description` for `family` holds.
+    pub fn new(description: &Description, prepared: &Prepared, family: Family) -> Result<Self> {
+        let name = &description.name;
+        let timestamp = skeleton::timestamp(description)?;
+        let mut depends = description.packages.for_family(family);
+        depends.extend(guest::packages(family));
+        depends.sort_unstable();
+        depends.dedup();
+        let mut contents = Self {
+            name: name.clone(),
+            version: description.version.clone(),
+            release: description.release.clone(),
+            epoch: description.epoch,
+            summary: description.summary.clone(),
+            description: description.description.clone(),
+            license: description.license.clone(),
+            maintainer: description.maintainer.clone(),
+            url: description.url.clone(),
+            depends: depends.into_iter().map(str::to_owned).collect(),
+            changelog: description.changelog.clone(),
+            files: Vec::new(),
+            timestamp,
+        };
+        let data = data(description, timestamp);
+        let file = |path: String, mode, bytes, role| PackagedFile {
+            path,
+            mode,
+            bytes,
+            role,
+        };
+        let script = templates::render("boot-wrapper.sh.hbs", WRAPPER, &data)?;
+        contents.files.push(file(
+            format!("/usr/bin/boot-{name}"),
+            0o755,
+            script.into_bytes(),
+            Role::Plain,
+        ));
+        for (member, bytes) in &prepared.files {
+            let path = format!("{}/{member}", directory(name));
+            contents
+                .files
+                .push(file(path, 0o644, bytes.clone(), Role::Plain));
+        }
+        let page = templates::render("boot.1.hbs", MAN_PAGE, &data)?;
+        let path = format!("/usr/share/man/man1/boot-{name}.1.gz");
+        contents.files.push(file(
+            path,
+            0o644,
+            gzip(page.as_bytes())?,
+            Role::Documentation,
+        ));
+        let copyright = templates::render("copyright.hbs", COPYRIGHT, &data)?.into_bytes();
+        match family {
+            Family::Debian => {
+                let doc = format!("/usr/share/doc/{name}");
+                contents.files.push(file(
+                    format!("{doc}/copyright"),
+                    0o644,
+                    copyright,
+                    Role::Plain,
+                ));
+                let changelog = super::deb::changelog(&contents);
+                let path = format!("{doc}/changelog.Debian.gz");
+                contents
+                    .files
+                    .push(file(path, 0o644, gzip(changelog.as_bytes())?, Role::Plain));
+            }
+            _ => {
+                let path = format!("/usr/share/licenses/{name}/copyright");
+                contents
+                    .files
+                    .push(file(path, 0o644, copyright, Role::License));
+            }
+        }
+        contents.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(contents)
+    }
+
+    /// Version and release, with the epoch if there is one.
+    pub(super) fn full_version(&self) -> String {
+        let epoch = self
+            .epoch
+            .map(|epoch| format!("{epoch}:"))
+            .unwrap_or_default();
+        format!("{epoch}{}-{}", self.version, self.release)
+    }
+}
+
+/// Where the skeleton of an appliance is installed.
+fn directory(name: &str) -> String {
+    format!("/usr/share/freezedry/{name}/supermin.d")
+}
+
+/// What the templates know.
+fn data(description: &Description, timestamp: u32) -> serde_json::Value {
+    let boot = &description.boot;
+    let mut options: Vec<String> = boot
+        .modules
+        .iter()
+        .map(|name| format!(" --module={name}"))
+        .collect();
+    options.extend(boot.all_modules.then(|| " --all-modules".to_owned()));
+    options.extend(
+        boot.ports
+            .iter()
+            .map(|(host, guest)| format!(" --port={host}:{guest}")),
+    );
+    let forwards = boot
+        .ports
+        .iter()
+        .map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+    let does = match &boot.init {
+        Init::Command(line) => format!("runs this command in it: {line}"),
+        Init::Shell => "opens a shell in it".to_owned(),
+        Init::Systemd => "starts its services and offers a login".to_owned(),
+    };
+    let (year, ..) = super::deb::date(timestamp);
+    json!({
+        "name": description.name,
+        "year": year,
+        "summary": description.summary,
+        "description": roff(&description.description),
+        "does": roff(&does),
+        "license": description.license,
+        "author": format!("{} <{}>", description.maintainer.name, description.maintainer.email),
+        "url": description.url.clone().unwrap_or_default(),
+        "version": description.version,
+        "skeleton": directory(&description.name),
+        "memory": (boot.memory >> 20).to_string(),
+        "cpus": boot.cpus.to_string(),
+        "network": if boot.network { "user" } else { "none" },
+        "runs_command": if matches!(boot.init, Init::Command(_)) { "yes" } else { "no" },
+        "options": options.concat(),
+        "forwards": forwards.collect::<String>(),
+        "roff_name": roff(&description.name),
+        "roff_summary": roff(&description.summary),
+    })
+}
+
+/// `text` for a man page: nothing in it is a request or an escape.
+fn roff(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let escaped = line.trim().replace('\\', "\\(rs").replace('-', "\\-");
+        match escaped.chars().next() {
+            None => ".PP".to_owned(),
+            Some('.' | '\'') => format!("\\&{escaped}"),
+            Some(_) => escaped,
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Compressed as documentation is: the smallest, without name and time.
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzBuilder::new()
+        .mtime(0)
+        .operating_system(3) // Unix, wherever we run
+        .write(Vec::new(), Compression::best());
+    encoder
+        .write_all(bytes)
+        .and_then(|()| encoder.finish())
+        .map_err(|e| crate::Error::io("cannot compress", "documentation", e))
+}

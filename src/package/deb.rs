@@ -1,0 +1,331 @@
+//! Debian binary packages.
+//!
+//! Sources: deb(5), deb-control(5), deb-changelog(5), Debian Policy.
+
+use super::Contents;
+use crate::description::Maintainer;
+use crate::{Error, Result};
+use md5::{Digest, Md5};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// The package's file name.
+pub fn file_name(contents: &Contents) -> String {
+    let Contents {
+        name,
+        version,
+        release,
+        ..
+    } = contents;
+    format!("{name}_{version}-{release}_all.deb")
+}
+
+/// The bytes of the package.
+pub fn build(contents: &Contents) -> Result<Vec<u8>> {
+    let mut sums = String::new();
+    for file in &contents.files {
+        let sum: String = Md5::digest(&file.bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let path = file.path.trim_start_matches('/');
+        writeln!(sums, "{sum}  {path}").map_err(in_memory)?;
+    }
+    let control = control(contents);
+    let members = [
+        ("control", control.as_bytes()),
+        ("md5sums", sums.as_bytes()),
+    ];
+    let mut archive = Tar::new(contents.timestamp);
+    archive.directory("./")?;
+    for (name, bytes) in members {
+        archive.file(&format!("./{name}"), 0o644, bytes)?;
+    }
+    let control = archive.finish()?;
+
+    let mut archive = Tar::new(contents.timestamp);
+    let mut directories = BTreeSet::new();
+    for file in &contents.files {
+        for (at, _) in file.path.match_indices('/') {
+            directories.insert(format!(".{}", &file.path[..=at]));
+        }
+    }
+    // A directory sorts before what lies in it.
+    let mut members: Vec<(String, Option<&super::PackagedFile>)> =
+        directories.into_iter().map(|path| (path, None)).collect();
+    members.extend(
+        contents
+            .files
+            .iter()
+            .map(|file| (format!(".{}", file.path), Some(file))),
+    );
+    members.sort_by(|a, b| a.0.cmp(&b.0));
+    for (path, file) in members {
+        match file {
+            None => archive.directory(&path)?,
+            Some(file) => archive.file(&path, file.mode.into(), &file.bytes)?,
+        }
+    }
+    let data = archive.finish()?;
+
+    let mut package = ar::Builder::new(Vec::new());
+    for (name, bytes) in [
+        ("debian-binary", &b"2.0\n"[..]),
+        ("control.tar.xz", &control),
+        ("data.tar.xz", &data),
+    ] {
+        let mut header = ar::Header::new(name.as_bytes().to_vec(), bytes.len() as u64);
+        header.set_mode(0o100_644);
+        header.set_mtime(contents.timestamp.into());
+        package.append(&header, bytes).map_err(in_memory)?;
+    }
+    package.into_inner().map_err(in_memory)
+}
+
+fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(
+        crate::error::Kind::System,
+        "cannot write the Debian package",
+    )
+    .caused_by(cause)
+}
+
+/// A tar archive compressed with xz, all of it root's and of one time.
+struct Tar {
+    builder: tar::Builder<xz2::write::XzEncoder<Vec<u8>>>,
+    time: u32,
+}
+
+impl Tar {
+    fn new(time: u32) -> Self {
+        Self {
+            builder: tar::Builder::new(xz2::write::XzEncoder::new(Vec::new(), 9)),
+            time,
+        }
+    }
+
+    fn directory(&mut self, path: &str) -> Result<()> {
+        self.add(path, 0o755, tar::EntryType::Directory, b"")
+    }
+
+    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+        self.add(path, mode, tar::EntryType::Regular, bytes)
+    }
+
+    fn add(&mut self, path: &str, mode: u32, kind: tar::EntryType, bytes: &[u8]) -> Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(self.time.into());
+        header.set_size(bytes.len() as u64);
+        header.set_username("root").map_err(in_memory)?;
+        header.set_groupname("root").map_err(in_memory)?;
+        // The crate takes a leading `./` away, which dpkg's own archives have.
+        let result = match header.as_gnu_mut().map(|gnu| &mut gnu.name) {
+            Some(name) if path.len() <= name.len() => {
+                name[..path.len()].copy_from_slice(path.as_bytes());
+                header.set_cksum();
+                self.builder.append(&header, bytes)
+            }
+            _ => self.builder.append_data(&mut header, path, bytes),
+        };
+        result.map_err(in_memory)
+    }
+
+    fn finish(self) -> Result<Vec<u8>> {
+        let encoder = self.builder.into_inner().map_err(in_memory)?;
+        encoder.finish().map_err(in_memory)
+    }
+}
+
+/// Packages that every Debian system has; Policy 3.5 wants no dependency on them.
+const ESSENTIAL: [&str; 23] = [
+    "base-files",
+    "base-passwd",
+    "bash",
+    "bsdutils",
+    "coreutils",
+    "dash",
+    "debianutils",
+    "diffutils",
+    "dpkg",
+    "findutils",
+    "grep",
+    "gzip",
+    "hostname",
+    "init-system-helpers",
+    "libc-bin",
+    "login",
+    "ncurses-base",
+    "ncurses-bin",
+    "perl-base",
+    "sed",
+    "sysvinit-utils",
+    "tar",
+    "util-linux",
+];
+
+fn control(contents: &Contents) -> String {
+    let names = contents.depends.iter().map(String::as_str);
+    let mut depends: Vec<&str> = names.filter(|name| !ESSENTIAL.contains(name)).collect();
+    depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"]);
+    // Blocks of 1024 bytes, files rounded up, as dpkg-gencontrol counts.
+    let size: usize = contents
+        .files
+        .iter()
+        .map(|file| file.bytes.len().div_ceil(1024))
+        .sum();
+    let homepage = contents
+        .url
+        .as_ref()
+        .map(|url| format!("Homepage: {url}\n"))
+        .unwrap_or_default();
+    format!(
+        "Package: {}\nVersion: {}\nArchitecture: all\nMaintainer: {}\nInstalled-Size: {size}\n\
+         Depends: {}\nSection: misc\nPriority: optional\nMulti-Arch: foreign\n{homepage}\
+         Description: {}\n{}",
+        contents.name,
+        contents.full_version(),
+        person(&contents.maintainer),
+        depends.join(", "),
+        contents.summary,
+        extended(&contents.description),
+    )
+}
+
+/// Name and address; a name with punctuation is quoted in e-mail but not here.
+fn person(maintainer: &Maintainer) -> String {
+    format!("{} <{}>", maintainer.name, maintainer.email)
+}
+
+/// The extended description: each line after a space, empty ones as ` .`.
+fn extended(text: &str) -> String {
+    let mut out = String::new();
+    for paragraph in text.split("\n\n") {
+        if !out.is_empty() {
+            out.push_str(" .\n");
+        }
+        for line in wrap(paragraph, 76) {
+            out.push_str(&format!(" {line}\n"));
+        }
+    }
+    out
+}
+
+/// Words in lines of at most `width` characters, if they fit.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// `changelog.Debian`.
+pub(super) fn changelog(contents: &Contents) -> String {
+    let entry = |version: &str, changes: &[String], author: &Maintainer, time: u32| {
+        let mut text = format!("{} ({version}) unstable; urgency=medium\n\n", contents.name);
+        for change in changes {
+            for (number, line) in wrap(change, 74).iter().enumerate() {
+                text.push_str(if number == 0 { "  * " } else { "    " });
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text.push_str(&format!("\n -- {}  {}\n", person(author), rfc_5322(time)));
+        text
+    };
+    let mut entries: Vec<String> = contents
+        .changelog
+        .iter()
+        .map(|change| {
+            entry(
+                &change.version,
+                &change.changes,
+                &change.author,
+                change.date.timestamp(),
+            )
+        })
+        .collect();
+    // The newest entry has to be of this version.
+    let version = contents.full_version();
+    let current = contents
+        .changelog
+        .first()
+        .is_some_and(|change| change.version == version);
+    if !current {
+        let changes = ["Package made by Freezedry.".to_owned()];
+        entries.insert(
+            0,
+            entry(&version, &changes, &contents.maintainer, contents.timestamp),
+        );
+    }
+    entries.join("\n")
+}
+
+/// A time as e-mail writes it, in UTC.
+fn rfc_5322(time: u32) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (year, month, day) = date(time);
+    let seconds = time % 86400;
+    format!(
+        "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
+        DAYS[time as usize / 86400 % 7],
+        MONTHS[month],
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+/// The year, the month (from 0) and the day of a time.
+pub(super) fn date(time: u32) -> (u32, usize, u32) {
+    let leap = |year: u32| u32::from(year % 4 == 0 && year % 100 != 0 || year % 400 == 0);
+    let (mut year, mut rest) = (1970, time / 86400);
+    while rest >= 365 + leap(year) {
+        rest -= 365 + leap(year);
+        year += 1;
+    }
+    let mut month = 0;
+    for length in [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if rest < length {
+            break;
+        }
+        rest -= length;
+        month += 1;
+    }
+    (year, month, rest + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_date_writes_them() {
+        assert_eq!(rfc_5322(0), "Thu, 01 Jan 1970 00:00:00 +0000");
+        assert_eq!(rfc_5322(1_709_209_805), "Thu, 29 Feb 2024 12:30:05 +0000");
+        assert_eq!(rfc_5322(1_767_225_599), "Wed, 31 Dec 2025 23:59:59 +0000");
+    }
+
+    #[test]
+    fn descriptions_are_wrapped_and_cannot_add_fields() {
+        assert_eq!(extended("a\n\nb\nEvil: field"), " a\n .\n b Evil: field\n");
+        assert!(
+            wrap(&"word ".repeat(50), 76)
+                .iter()
+                .all(|line| line.len() <= 76)
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! RPM binary packages.
+//!
+//! This is the only file that knows the RPM library.
+
+use super::contents::{Contents, Role};
+use crate::{Error, Result, error::Kind};
+use rpm::{
+    BuildConfig, CompressionWithLevel, Dependency, FileOptions, Header, HeaderEntry, IndexData,
+    IndexTag, PackageBuilder,
+};
+use std::collections::BTreeSet;
+
+/// The package's file name.
+pub fn file_name(contents: &Contents) -> String {
+    let Contents {
+        name,
+        version,
+        release,
+        ..
+    } = contents;
+    format!("{name}-{version}-{release}.noarch.rpm")
+}
+
+/// The bytes of the package.
+pub fn build(contents: &Contents) -> Result<Vec<u8>> {
+    let failed =
+        |e: rpm::Error| Error::new(Kind::System, "cannot write the RPM package").caused_by(e);
+    let Contents {
+        name,
+        version,
+        release,
+        ..
+    } = contents;
+    let config = BuildConfig::v4()
+        .source_date(contents.timestamp)
+        // The smallest for a few kilobytes.
+        .compression(CompressionWithLevel::Xz(9))
+        // Room for a signature is as large as all the rest.
+        .reserved_space(None);
+    let mut builder = PackageBuilder::new(
+        name,
+        version,
+        &contents.license,
+        "noarch",
+        &contents.summary,
+    );
+    builder
+        .using_config(config)
+        .release(release)
+        .description(&contents.description)
+        .group("Unspecified")
+        .packager(format!(
+            "{} <{}>",
+            contents.maintainer.name, contents.maintainer.email
+        ))
+        // The name of the machine that builds is nobody's business.
+        .build_host("localhost");
+    if let Some(epoch) = contents.epoch {
+        builder.epoch(epoch);
+    }
+    if let Some(url) = &contents.url {
+        builder.url(url);
+    }
+    for package in &contents.depends {
+        builder.requires(Dependency::any(package));
+    }
+    builder.requires(Dependency::any("(freezedry or supermin)"));
+    // Names of Fedora, openSUSE and RHEL.
+    builder.requires(Dependency::any(
+        "(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)",
+    ));
+    for directory in directories(contents) {
+        let options = FileOptions::dir(directory).permissions(0o755);
+        builder.with_dir_entry(options).map_err(failed)?;
+    }
+    for file in &contents.files {
+        let mut options = FileOptions::new(&file.path).permissions(file.mode);
+        options = match file.role {
+            Role::Plain => options,
+            Role::Documentation => options.doc(),
+            Role::License => options.license(),
+        };
+        builder
+            .with_file_contents(file.bytes.clone(), options)
+            .map_err(failed)?;
+    }
+    for change in &contents.changelog {
+        let version = if change.version.contains('-') {
+            change.version.clone()
+        } else {
+            format!("{}-{release}", change.version)
+        };
+        let title = format!(
+            "{} <{}> - {version}",
+            change.author.name, change.author.email
+        );
+        let lines: Vec<String> = change
+            .changes
+            .iter()
+            .map(|line| format!("- {line}"))
+            .collect();
+        builder.add_changelog_entry(title, lines.join("\n"), change.date.timestamp());
+    }
+    let mut package = builder.build().map_err(failed)?;
+    name_source(&mut package, &format!("{name}-{version}-{release}.src.rpm")).map_err(failed)?;
+    let mut bytes = Vec::new();
+    package.write(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The directories that are ours alone, outermost first.
+fn directories(contents: &Contents) -> BTreeSet<String> {
+    let name = &contents.name;
+    let ours = [
+        format!("/usr/share/freezedry/{name}/"),
+        format!("/usr/share/licenses/{name}/"),
+    ];
+    let mut found = BTreeSet::from(["/usr/share/freezedry".to_owned()]);
+    for file in &contents.files {
+        for (at, _) in file.path.match_indices('/') {
+            if ours
+                .iter()
+                .any(|own| file.path[..=at].starts_with(own.as_str()))
+            {
+                found.insert(file.path[..at].to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The library writes `(none)` as the source package, which tools take for a
+/// mistake; so the header is made anew with a name, and its digests with it.
+fn name_source(package: &mut rpm::Package, source: &str) -> std::result::Result<(), rpm::Error> {
+    let metadata = &mut package.metadata;
+    let immutable = IndexTag::RPMTAG_HEADERIMMUTABLE;
+    let entries = metadata.header.get_all_entries()?.into_iter();
+    let entries = entries
+        .filter(|(tag, _)| *tag != immutable as u32)
+        .map(|(tag, data)| {
+            let data = match tag == IndexTag::RPMTAG_SOURCERPM as u32 {
+                true => IndexData::StringTag(source.to_owned()),
+                false => data,
+            };
+            HeaderEntry::new(tag, data)
+        });
+    metadata.header = Header::from_entries(entries, immutable);
+    let bytes = metadata.header_bytes()?;
+    metadata.signature = rpm::SignatureHeaderBuilder::new()
+        .format(rpm::RpmFormat::V4)
+        .reserved_space(None)
+        .set_content_length((bytes.len() + package.payload.len()) as u64)
+        .calculate_digests(&bytes)
+        .build()?;
+    Ok(())
+}
