@@ -1,6 +1,7 @@
 //! The tests by what a user does; unit tests lie beside the code.
 #![allow(clippy::disallowed_methods)] // failing without a message is fine in a test
 
+mod check;
 mod image;
 mod support;
 

@@ -339,16 +339,20 @@ impl Session {
     fn take_input(&mut self) -> Result<()> {
         let stdin = File::from(owned(std::io::stdin())?);
         let send = self.sender.clone();
-        if let Some(mut port) = self.input.take() {
+        let clone = |port: &UnixStream| {
+            port.try_clone()
+                .map_err(|e| Error::io("cannot use", "a socket", e))
+        };
+        if let Some(port) = &self.input {
+            let mut port = clone(port)?;
             std::thread::spawn(move || {
                 relay(stdin, |bytes| port.write_all(bytes).is_ok());
-                let _ = port.shutdown(Shutdown::Write); // the end of the guest's input
+                // The end of the guest's input.  The socket itself stays open:
+                // qemu would throw away what it has not read yet.
+                let _ = port.shutdown(Shutdown::Write);
             });
         } else if self.interactive {
-            let mut port = self
-                .console
-                .try_clone()
-                .map_err(|e| Error::io("cannot use", "the console", e))?;
+            let mut port = clone(&self.console)?;
             let escape = self.terminal.is_some();
             std::thread::spawn(move || {
                 relay(stdin, |bytes| {

@@ -201,7 +201,14 @@ pub(super) fn text(node: &Node, name: &str, problems: &mut Problems) -> Option<S
     match &node.value {
         Value::Text(text) | Value::Number(text) => Some(text.clone()),
         _ => {
-            problems.add(wrong_kind(node, name, "text"));
+            let help = match node.value {
+                Value::Bool(_) => "put it into quotes",
+                _ => "write text",
+            };
+            problems.add(Problem {
+                help: help.into(),
+                ..wrong_kind(node, name, "text")
+            });
             None
         }
     }

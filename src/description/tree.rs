@@ -134,7 +134,11 @@ fn resolve(text: &str, spanned: Spanned<Raw>) -> Node {
     let span = bytes(text, &spanned.referenced);
     let value = match spanned.value {
         Raw::Null => Value::Null,
-        Raw::Bool(value) => Value::Bool(value),
+        // `yes`, `no`, `y` and `on` are words to everybody but YAML 1.1.
+        Raw::Bool(value) => match text[span.clone()].trim() {
+            "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Value::Bool(value),
+            word => Value::Text(word.to_owned()),
+        },
         Raw::Number => Value::Number(text[span.clone()].trim().to_owned()),
         Raw::Text(text) => Value::Text(text),
         Raw::List(list) => Value::List(list.into_iter().map(|item| resolve(text, item)).collect()),
@@ -195,10 +199,20 @@ fn problem(text: &str, error: &serde_yaml::Error) -> Problem {
     });
     // Advice to programmers, not to authors.
     let message = message.split(", set Dup").next().unwrap_or(message);
-    let help = if message.contains("duplicate") {
-        "keep one of the two"
+    let (title, help) = if message.contains("duplicate") {
+        (message, "keep one of the two")
+    } else if message.contains("budget") {
+        (
+            "this is too much for a description",
+            "remove what is repeated over and over, such as aliases of aliases",
+        )
+    } else if message.contains("recursion") {
+        ("this is nested too deeply", "close the brackets before")
     } else {
-        "correct the YAML: indent with spaces, close quotes and brackets, put text with `: ` or ` #` into quotes"
+        (
+            message,
+            "correct the YAML: indent with spaces, close quotes and brackets, put text with `: ` or ` #` into quotes",
+        )
     };
-    Problem::error(&span, message.trim().to_owned(), help)
+    Problem::error(&span, title.trim().to_owned(), help)
 }
