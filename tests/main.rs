@@ -1,8 +1,10 @@
 //! The tests by what a user does; unit tests lie beside the code.
 #![allow(clippy::disallowed_methods)] // failing without a message is fine in a test
 
+mod boot;
 mod check;
 mod image;
+mod prepare;
 mod support;
 
 /// A file that nobody mentions above would never be run.

@@ -52,6 +52,22 @@ impl Log {
         }
     }
 
+    /// The lines that `bytes`, which are not pushed yet, complete.
+    pub(super) fn whole_lines(&self, bytes: &[u8]) -> Vec<String> {
+        let start = self
+            .0
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let text = [&self.0[start..], bytes].concat();
+        let end = text.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
+        let text = String::from_utf8_lossy(&text[..end]).into_owned();
+        text.lines()
+            .map(|line| line.trim_end().to_owned())
+            .filter(|line| !line.is_empty())
+            .collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -78,13 +78,15 @@ pub struct Outcome {
 ///
 /// Standard input, output and error of this process are those of the guest's
 /// command, or the first two its console.  `notice` gets one line on each
-/// decision that the user should know of.  qemu ends with this process, however
+/// decision that the user should know of, and if `verbose` every line of the
+/// guest's console.  qemu ends with this process, however
 /// that ends.  A thread that waits for the user's input may be left behind.
 pub fn run(
     machine: &Machine,
     task: &Task,
     choice: Choice,
     memory: &Memory,
+    verbose: bool,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
     let accelerator = match choice {
@@ -97,7 +99,7 @@ pub fn run(
             }
         },
     };
-    let mut session = Session::start(machine, task, accelerator)?;
+    let mut session = Session::start(machine, task, accelerator, verbose)?;
     let reason = match session.attend(notice)? {
         End::Over(ending) => return Ok(session.outcome(ending)),
         End::NoKvm(reason) => reason,
@@ -110,7 +112,7 @@ pub fn run(
     }
     memory.learn(&reason);
     notice(&format!("not using KVM: {reason}; starting again without"));
-    let mut session = Session::start(machine, task, Accelerator::Tcg)?;
+    let mut session = Session::start(machine, task, Accelerator::Tcg, verbose)?;
     match session.attend(notice)? {
         End::Over(ending) => Ok(session.outcome(ending)),
         End::NoKvm(reason) => Err(Error::new(Kind::System, reason)),
@@ -150,13 +152,20 @@ struct Session {
     sender: Sender<Event>,
     input: Option<UnixStream>,
     interactive: bool,
+    /// Whether the guest's console is told to the user beside his command's output.
+    verbose: bool,
     terminal: Option<RawTerminal>,
     log: Log,
     signals: signal_hook::iterator::Handle,
 }
 
 impl Session {
-    fn start(machine: &Machine, task: &Task, accelerator: Accelerator) -> Result<Self> {
+    fn start(
+        machine: &Machine,
+        task: &Task,
+        accelerator: Accelerator,
+        verbose: bool,
+    ) -> Result<Self> {
         let cannot = |e| Error::io("cannot make", "a socket", e);
         let (console, console_qemu) = UnixStream::pair().map_err(cannot)?;
         let mut ours = Vec::new();
@@ -236,6 +245,7 @@ impl Session {
             sender,
             input,
             interactive,
+            verbose: verbose && !interactive,
             terminal,
             log: Log::default(),
             signals: handle,
@@ -314,6 +324,11 @@ impl Session {
         self.timings
             .first_byte
             .get_or_insert(self.started.elapsed());
+        if self.verbose {
+            for line in self.log.whole_lines(bytes) {
+                notice(&format!("guest: {line}"));
+            }
+        }
         self.log.push(bytes);
         if self.timings.up.is_some() {
             if self.interactive {
@@ -515,17 +530,19 @@ fn speak(control: UnixStream, words: &[OsString], token: &str, send: Sender<Even
 fn pass_on(from: UnixStream, to: OwnedFd, mut filter: Filter, send: Sender<Event>) {
     let mut to = File::from(to);
     std::thread::spawn(move || {
+        let mut drained = false;
         relay(from, |bytes| {
-            let broken = to.write_all(&filter.push(bytes)).is_err();
-            let event = if broken {
-                Event::Broken
-            } else if filter.ended() {
-                Event::Drained
-            } else {
-                return true;
-            };
-            let _ = send.send(event); // nobody waits any more
-            false
+            if to.write_all(&filter.push(bytes)).is_err() {
+                let _ = send.send(Event::Broken); // nobody waits any more
+                return false;
+            }
+            if filter.ended() && !drained {
+                drained = true;
+                let _ = send.send(Event::Drained); // nobody waits any more
+            }
+            // Read on: the guest would wait for ever for a port that the host
+            // has closed, and it has more to say on the others.
+            true
         });
     });
 }

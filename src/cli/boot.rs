@@ -136,9 +136,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     };
     // Others may boot it too, but nobody may replace it under qemu's feet.
     slot.share()?;
-    let outcome = boot::run(&machine, &task, choice, &Memory::new(&cache), &mut |text| {
-        notice(text)
-    })?;
+    let outcome = boot::run(
+        &machine,
+        &task,
+        choice,
+        &Memory::new(&cache),
+        arguments.verbose,
+        &mut |text| notice(text),
+    )?;
     if arguments.timing {
         timing(&freshness, rehydrated, &outcome);
     }

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub(crate) mod appliance;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
