@@ -20,6 +20,31 @@ fn parse(text: &str) -> Result<u32> {
     })
 }
 
+/// Whether February of `year` has 29 days.
+pub fn is_leap(year: u32) -> bool {
+    year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400)
+}
+
+/// The year, the month (from 0) and the day of a time in seconds since 1970, in UTC.
+pub fn date(time: u32) -> (u32, usize, u32) {
+    let days = |year| 365 + u32::from(is_leap(year));
+    let (mut year, mut rest) = (1970, time / 86400);
+    while rest >= days(year) {
+        rest -= days(year);
+        year += 1;
+    }
+    let february = days(year) - 337;
+    let mut month = 0;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if rest < length {
+            break;
+        }
+        rest -= length;
+        month += 1;
+    }
+    (year, month, rest + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,17 @@
 //! The tests by what a user does; unit tests lie beside the code.
-#![allow(clippy::disallowed_methods)] // failing without a message is fine in a test
+// Failing is what tests are for.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used
+)]
 
 mod boot;
 mod check;
 mod image;
+mod packages;
 mod prepare;
 mod support;
 

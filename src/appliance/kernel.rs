@@ -266,7 +266,7 @@ fn bzimage_version(head: &[u8]) -> Option<String> {
 
 /// Ordinary kernels rank above special ones, and those above left-over ones.
 fn rank(version: &str) -> u8 {
-    if version.ends_with(".old") {
+    if version.strip_suffix(".old").is_some() {
         0
     } else if SPECIAL.iter().any(|part| version.contains(part)) {
         1

@@ -221,7 +221,7 @@ impl Session {
         std::thread::spawn(move || {
             relay(from, |bytes| {
                 send.send(Event::Console(bytes.to_vec())).is_ok()
-            })
+            });
         });
 
         let mut ours = ours.into_iter();

@@ -84,10 +84,10 @@ pub(super) fn explain(made: &Rehydration) {
     }
     let numbers = &made.statistics;
     notice(&format!(
-        "{} packages, {} paths with {:.1} MB of files, {} modules in the initrd",
+        "{} packages, {} paths with {} MB of files, {} modules in the initrd",
         made.report.packages.len(),
         numbers.entries,
-        numbers.bytes as f64 / 1e6,
+        numbers.bytes / 1_000_000,
         numbers.modules
     ));
     explain_report(&made.report);

@@ -2,6 +2,7 @@
 
 use super::decode::Fault;
 use super::{Date, Maintainer};
+use crate::timestamp;
 use std::path::{Component, Path};
 
 fn fault(what: impl Into<String>, help: impl Into<String>) -> Result<(), Fault> {
@@ -345,8 +346,7 @@ pub(super) fn parse_date(text: &str) -> Option<Date> {
     }
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u32>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let leap = year % 4 == 0 && year % 100 != 0 || year % 400 == 0;
-    let february = if leap { 29 } else { 28 };
+    let february = 28 + u32::from(timestamp::is_leap(year));
     let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let length = *lengths.get(month.checked_sub(1)? as usize)?;
     // Timestamps of packages are unsigned and have 32 bits.

@@ -3,7 +3,7 @@
 use crate::description::{Change, Description, Init, Maintainer};
 use crate::family::Family;
 use crate::skeleton::{self, Prepared, guest};
-use crate::{Result, templates};
+use crate::{Result, templates, timestamp};
 use flate2::{Compression, GzBuilder};
 use serde_json::json;
 use std::io::Write;
@@ -71,7 +71,7 @@ impl Contents {
     /// What the package of `description` for `family` holds.
     pub fn new(description: &Description, prepared: &Prepared, family: Family) -> Result<Self> {
         let name = &description.name;
-        let timestamp = skeleton::timestamp(description)?;
+        let time = skeleton::timestamp(description)?;
         let mut depends = description.packages.for_family(family);
         depends.extend(guest::packages(family));
         depends.sort_unstable();
@@ -89,9 +89,9 @@ impl Contents {
             depends: depends.into_iter().map(str::to_owned).collect(),
             changelog: description.changelog.clone(),
             files: Vec::new(),
-            timestamp,
+            timestamp: time,
         };
-        let data = data(description, timestamp);
+        let data = data(description, time);
         let file = |path: String, mode, bytes, role| PackagedFile {
             path,
             mode,
@@ -120,27 +120,22 @@ impl Contents {
             Role::Documentation,
         ));
         let copyright = templates::render("copyright.hbs", COPYRIGHT, &data)?.into_bytes();
-        match family {
-            Family::Debian => {
-                let doc = format!("/usr/share/doc/{name}");
-                contents.files.push(file(
-                    format!("{doc}/copyright"),
-                    0o644,
-                    copyright,
-                    Role::Plain,
-                ));
-                let changelog = super::deb::changelog(&contents);
-                let path = format!("{doc}/changelog.Debian.gz");
-                contents
-                    .files
-                    .push(file(path, 0o644, gzip(changelog.as_bytes())?, Role::Plain));
-            }
-            _ => {
-                let path = format!("/usr/share/licenses/{name}/copyright");
-                contents
-                    .files
-                    .push(file(path, 0o644, copyright, Role::License));
-            }
+        if family == Family::Debian {
+            let doc = format!("/usr/share/doc/{name}");
+            let path = format!("{doc}/copyright");
+            contents
+                .files
+                .push(file(path, 0o644, copyright, Role::Plain));
+            let changelog = gzip(super::deb::changelog(&contents).as_bytes())?;
+            let path = format!("{doc}/changelog.Debian.gz");
+            contents
+                .files
+                .push(file(path, 0o644, changelog, Role::Plain));
+        } else {
+            let path = format!("/usr/share/licenses/{name}/copyright");
+            contents
+                .files
+                .push(file(path, 0o644, copyright, Role::License));
         }
         contents.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(contents)
@@ -162,7 +157,7 @@ fn directory(name: &str) -> String {
 }
 
 /// What the templates know.
-fn data(description: &Description, timestamp: u32) -> serde_json::Value {
+fn data(description: &Description, time: u32) -> serde_json::Value {
     let boot = &description.boot;
     let mut options: Vec<String> = boot
         .modules
@@ -184,7 +179,7 @@ fn data(description: &Description, timestamp: u32) -> serde_json::Value {
         Init::Shell => "opens a shell in it".to_owned(),
         Init::Systemd => "starts its services and offers a login".to_owned(),
     };
-    let (year, ..) = super::deb::date(timestamp);
+    let (year, ..) = timestamp::date(time);
     json!({
         "name": description.name,
         "year": year,

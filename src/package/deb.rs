@@ -4,7 +4,7 @@
 
 use super::Contents;
 use crate::description::Maintainer;
-use crate::{Error, Result};
+use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -277,7 +277,7 @@ fn rfc_5322(time: u32) -> String {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
-    let (year, month, day) = date(time);
+    let (year, month, day) = timestamp::date(time);
     let seconds = time % 86400;
     format!(
         "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
@@ -287,25 +287,6 @@ fn rfc_5322(time: u32) -> String {
         seconds / 60 % 60,
         seconds % 60
     )
-}
-
-/// The year, the month (from 0) and the day of a time.
-pub(super) fn date(time: u32) -> (u32, usize, u32) {
-    let leap = |year: u32| u32::from(year % 4 == 0 && year % 100 != 0 || year % 400 == 0);
-    let (mut year, mut rest) = (1970, time / 86400);
-    while rest >= 365 + leap(year) {
-        rest -= 365 + leap(year);
-        year += 1;
-    }
-    let mut month = 0;
-    for length in [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if rest < length {
-            break;
-        }
-        rest -= length;
-        month += 1;
-    }
-    (year, month, rest + 1)
 }
 
 #[cfg(test)]

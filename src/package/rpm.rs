@@ -138,9 +138,10 @@ fn name_source(package: &mut rpm::Package, source: &str) -> std::result::Result<
     let entries = entries
         .filter(|(tag, _)| *tag != immutable as u32)
         .map(|(tag, data)| {
-            let data = match tag == IndexTag::RPMTAG_SOURCERPM as u32 {
-                true => IndexData::StringTag(source.to_owned()),
-                false => data,
+            let data = if tag == IndexTag::RPMTAG_SOURCERPM as u32 {
+                IndexData::StringTag(source.to_owned())
+            } else {
+                data
             };
             HeaderEntry::new(tag, data)
         });

@@ -59,7 +59,7 @@ impl Dpkg {
     pub fn open(root: &Path) -> Result<Self> {
         let text = files::read(below(root, Path::new(STATUS)))?;
         let mut database = Self::parse(&String::from_utf8_lossy(&text));
-        database.root = root.to_owned();
+        root.clone_into(&mut database.root);
         let path = below(root, Path::new(DIVERSIONS));
         if path.exists() {
             database.diversions = parse_diversions(&files::read(path)?);

@@ -146,9 +146,11 @@ impl Rpm {
             }
             Rich::All(operands) => {
                 // Every operand is tried, so that as much as can be is there.
-                operands.iter().fold(true, |all, operand| {
-                    self.satisfy(operand, chosen, found) && all
-                })
+                let mut all = true;
+                for operand in operands {
+                    all &= self.satisfy(operand, chosen, found);
+                }
+                all
             }
             Rich::First(operands) => operands
                 .first()

@@ -16,6 +16,9 @@ P\\t%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n\
 /// `RPMFILE_CONFIG` of rpm's `rpmfiles.h`.
 const CONFIG: u64 = 1;
 
+/// The `RPMSENSE_LESS`, `GREATER` and `EQUAL` bits of rpm's `rpmds.h`.
+const SENSE: u64 = 0xe;
+
 /// An installed package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Record {
@@ -86,7 +89,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Record>> {
             [kind @ ("R" | "V"), name, sense, version] => {
                 let capability = Capability {
                     name: name.into(),
-                    sense: flags(sense)? & 14,
+                    sense: flags(sense)? & SENSE,
                     version: version.into(),
                 };
                 if kind == "R" {

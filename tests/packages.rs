@@ -1,0 +1,476 @@
+//! Packages, with the real package managers as judges.
+
+use crate::support::appliance::{PATIENCE, yaml};
+use crate::support::{both, cache, freezedry, require, require_root, rpm_world, run, skip};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What lintian may say of a package that is not meant for Debian's archive.
+const LINTIAN: [&str; 1] = [
+    // There is no request for packaging that it could close.
+    "initial-upload-closes-no-bugs",
+];
+
+/// What rpmlint, as Debian configures it, may say.
+const RPMLINT: [&str; 7] = [
+    "no-signature",              // signing is the packager's
+    "no-group-tag",              // groups are long gone from Fedora and openSUSE
+    "no-url-tag",                // the example has no home page
+    "manpage-not-compressed",    // it is, with gzip as on Fedora, not bzip2
+    "no-manual-page-for-binary", // there is one, beside the one it did not recognise
+    "invalid-license",           // its list of licences is empty on Debian
+    "name-repeated-in-summary",
+];
+
+fn hello() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml")
+}
+
+/// Packages `description`; the paths of the packages by extension.
+fn package(description: &Path, out: &Path) -> [PathBuf; 2] {
+    run(freezedry()
+        .args(["package", "--format=deb,rpm", "-o"])
+        .arg(out)
+        .arg(description));
+    ["deb", "rpm"].map(|extension| {
+        let found = out.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        found
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|e| e == extension))
+            .unwrap()
+    })
+}
+
+#[test]
+fn hello_is_at_most_12_kilobytes_in_both_formats() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in package(&hello(), dir.path()) {
+        let size = path.metadata().unwrap().len();
+        assert!(size <= 12 << 10, "{path:?} has {size} bytes");
+    }
+}
+
+#[test]
+fn dpkg_and_lintian_are_content() {
+    if !require(&["dpkg-deb", "lintian"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [deb, _] = package(&hello(), dir.path());
+    let field = |name: &str| run(Command::new("dpkg-deb").arg("-f").arg(&deb).arg(name));
+    assert_eq!(field("Architecture"), "all\n");
+    assert_eq!(field("Version"), "1.0-1\n");
+    assert_eq!(
+        field("Depends"),
+        "mount, freezedry | supermin, qemu-system-x86 | qemu-system\n"
+    );
+    let listing = run(Command::new("dpkg-deb").arg("-c").arg(&deb));
+    assert!(
+        listing.lines().all(|line| line.contains(" root/root ")),
+        "{listing}"
+    );
+    assert!(listing.contains(" ./usr/bin/boot-hello\n"), "{listing}");
+    let said = Command::new("lintian")
+        .args(["--pedantic", "--allow-root"])
+        .arg(&deb)
+        .output()
+        .unwrap();
+    only_allowed(&said, &LINTIAN, |line| line.split_whitespace().nth(2));
+}
+
+#[test]
+fn rpm_and_rpmlint_are_content() {
+    if !require(&["rpm", "rpmlint"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [_, rpm] = package(&hello(), dir.path());
+    let query = |what: &[&str]| run(Command::new("rpm").arg("-qp").args(what).arg(&rpm));
+    assert_eq!(
+        query(&["--qf", "%{NEVRA} %{SOURCERPM}"]),
+        "hello-1.0-1.noarch hello-1.0-1.src.rpm"
+    );
+    let requires = query(&["--requires"]);
+    for wanted in ["bash\n", "coreutils\n", "(freezedry or supermin)\n"] {
+        assert!(requires.contains(wanted), "{requires}");
+    }
+    assert!(query(&["--changelog"]).contains("- First release"));
+    assert!(query(&["-L"]).contains("/usr/share/licenses/hello/copyright"));
+    let checked = run(Command::new("rpm").arg("-K").arg(&rpm));
+    assert!(checked.contains("digests OK"), "{checked}");
+    let said = Command::new("rpmlint").arg(&rpm).output().unwrap();
+    only_allowed(&said, &RPMLINT, |line| {
+        let (_, rest) = line
+            .split_once(": W: ")
+            .or_else(|| line.split_once(": E: "))?;
+        rest.split_whitespace().next()
+    });
+}
+
+/// Fails if a line has a tag that is not in the list.
+fn only_allowed<'a>(
+    output: &'a Output,
+    allowed: &[&str],
+    tag: impl Fn(&'a str) -> Option<&'a str>,
+) {
+    let said = std::str::from_utf8(&output.stdout).unwrap();
+    for line in said
+        .lines()
+        .filter(|line| line.contains("W: ") || line.contains("E: ") || line.starts_with("P: "))
+    {
+        let tag = tag(line).unwrap_or(line);
+        assert!(allowed.contains(&tag), "{}", both(output));
+    }
+}
+
+#[test]
+fn the_man_page_has_no_warnings() {
+    if !require(&["man", "dpkg-deb"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let description = dir.path().join("appliance.yaml");
+    let tricky = "description: |\n  .SH not a heading\n  'nor this, a back\\slash -- and dashes\n\n  More.\n\
+        packages: [bash]\nboot: {init: \".dotted -x\"}\n";
+    std::fs::write(&description, yaml("tricky", tricky)).unwrap();
+    let [deb, _] = package(&description, dir.path());
+    run(Command::new("dpkg-deb")
+        .arg("-x")
+        .arg(deb)
+        .arg(dir.path().join("x")));
+    let page = dir.path().join("x/usr/share/man/man1/boot-tricky.1.gz");
+    let mut man = Command::new("man");
+    man.args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"])
+        .arg(page);
+    let output = man
+        .env("LC_ALL", "C.UTF-8")
+        .env("MANWIDTH", "80")
+        .env("MANROFFSEQ", "")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        both(&output)
+    );
+    let text = run(Command::new("man")
+        .arg("-l")
+        .arg(dir.path().join("x/usr/share/man/man1/boot-tricky.1.gz")));
+    assert!(
+        text.contains(".SH not a heading") && text.contains("back\\slash"),
+        "{text}"
+    );
+}
+
+/// A root to install in, with everything below it told apart by path.
+struct Root {
+    path: PathBuf,
+}
+
+impl Root {
+    /// Runs `words` in the root, with everything a virtual machine needs.
+    fn run(&self, words: &[&str]) -> Output {
+        let enter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpm-world/enter-rpm-world");
+        Command::new("timeout")
+            .arg((3 * PATIENCE.as_secs()).to_string())
+            .arg(enter)
+            .args([
+                "--env",
+                "FREEZEDRY_CACHE_DIR=/var/tmp/freezedry",
+                "--env",
+                "DEBIAN_FRONTEND=noninteractive",
+            ])
+            .arg(&self.path)
+            .args(words)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// As [`Root::run`], and it has to succeed.
+    fn must(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(output.status.success(), "{words:?}: {}", both(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Paths below /usr and /etc.
+    fn paths(&self) -> BTreeSet<String> {
+        let find = "find /usr /etc -not -path '*/__pycache__*' -not -path '/etc/ld.so.cache'";
+        self.must(&["sh", "-c", find])
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Copies a package in; its path inside.
+    fn put(&self, package: &Path) -> String {
+        let name = package.file_name().unwrap().to_str().unwrap();
+        std::fs::copy(package, self.path.join("var/tmp").join(name)).unwrap();
+        format!("/var/tmp/{name}")
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        // Not remove_dir_all in a half-mounted tree: mounts are private to the
+        // command that ran inside, and are gone with it.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A copy of `original` that may be changed.
+fn copy_of(original: &Path, name: &str) -> Root {
+    let path = cache().join(format!("{name}.{}", std::process::id()));
+    let mut copy = Command::new("cp");
+    run(copy.args(["-a", "--reflink=auto"]).arg(original).arg(&path));
+    Root { path }
+}
+
+/// A clean Debian with a kernel, made when it is missing.
+fn debian() -> Option<PathBuf> {
+    if !require(&["mmdebstrap"]) || !require_root() {
+        return None;
+    }
+    let path = cache().join("debian");
+    if !path.exists() {
+        let new = cache().join(format!("debian-new.{}", std::process::id()));
+        let release = std::fs::read_to_string("/etc/os-release").unwrap();
+        let suite = release
+            .lines()
+            .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+            .unwrap_or("stable")
+            .to_owned();
+        run(Command::new("mmdebstrap")
+            .args([
+                "--variant=apt",
+                "--mode=root",
+                "--include=linux-image-cloud-amd64,util-linux",
+            ])
+            .args(["--aptopt=APT::Install-Recommends \"false\""])
+            .arg(suite)
+            .arg(&new));
+        std::fs::rename(new, &path).unwrap();
+    }
+    Some(path)
+}
+
+/// The next release of hello, which says something else.
+fn next_release(dir: &Path) -> PathBuf {
+    let description = std::fs::read_to_string(hello()).unwrap();
+    let next = description
+        .replace("version: \"1.0\"\n", "version: \"1.0\"\nrelease: 2\n")
+        .replace("Hello from", "Hello again from")
+        .replace("version: 1.0-1\n", "version: 1.0-2\n");
+    let path = dir.join("next.yaml");
+    std::fs::write(&path, next).unwrap();
+    path
+}
+
+#[test]
+fn apt_installs_boots_upgrades_and_purges_without_a_trace() {
+    let Some(debian) = debian() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let [deb, _] = package(&hello(), &dir.path().join("1"));
+    let [next, _] = package(&next_release(dir.path()), &dir.path().join("2"));
+    let root = copy_of(&debian, "apt-root");
+    let apt = ["apt-get", "-q", "-y", "--no-install-recommends"];
+    root.must(&["apt-get", "-q", "update"]);
+    // With what it depends on, so that only its own files are looked at later.
+    root.must(
+        &[
+            &apt[..],
+            &["install", "supermin", "qemu-system-x86", "mount"],
+        ]
+        .concat(),
+    );
+    let before = root.paths();
+
+    root.must(&[&apt[..], &["install", &root.put(&deb)]].concat());
+    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    assert!(output.status.success(), "{}", both(&output));
+    assert!(
+        output.stdout.starts_with(b"Hello from Linux "),
+        "{}",
+        both(&output)
+    );
+    root.must(&[&apt[..], &["install", &root.put(&next)]].concat());
+    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    assert!(
+        output.stdout.starts_with(b"Hello again from Linux "),
+        "{}",
+        both(&output)
+    );
+
+    root.must(&[&apt[..], &["purge", "hello"]].concat());
+    let after = root.paths();
+    assert_eq!(
+        after.difference(&before).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
+}
+
+#[test]
+fn dnf_installs_boots_upgrades_and_removes_without_a_trace() {
+    let Some(world) = rpm_world() else { return };
+    if !require(&["rpmbuild"]) || !require_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [_, rpm] = package(&hello(), &dir.path().join("1"));
+    let [_, next] = package(&next_release(dir.path()), &dir.path().join("2"));
+    let root = copy_of(&world, "rpm-root");
+    let dnf = ["dnf", "-q", "-y", "--setopt=install_weak_deps=False"];
+    root.must(
+        &[
+            &dnf[..],
+            &["install", &root.put(&freezedry_rpm(dir.path()))],
+        ]
+        .concat(),
+    );
+    let before = root.paths();
+
+    root.must(&[&dnf[..], &["install", &root.put(&rpm)]].concat());
+    root.must(&["rpm", "-V", "hello"]);
+    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    assert!(output.status.success(), "{}", both(&output));
+    assert!(
+        output.stdout.starts_with(b"Hello from Linux "),
+        "{}",
+        both(&output)
+    );
+    root.must(&[&dnf[..], &["upgrade", &root.put(&next)]].concat());
+    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    assert!(
+        output.stdout.starts_with(b"Hello again from Linux "),
+        "{}",
+        both(&output)
+    );
+    // As a user who is not root.
+    let user = "runuser -u nobody -- env FREEZEDRY_CACHE_DIR=/var/tmp/nobody boot-hello --accel tcg -- id -u";
+    let output = root.run(&["sh", "-c", &format!("cd /; {user}")]);
+    assert_eq!(output.stdout, b"0\n", "{}", both(&output));
+
+    root.must(&[&dnf[..], &["remove", "hello"]].concat());
+    let after = root.paths();
+    assert_eq!(
+        after.difference(&before).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
+}
+
+/// The program under test as an RPM, which is what hello asks for there: the
+/// RPM world has no supermin.
+fn freezedry_rpm(dir: &Path) -> PathBuf {
+    let spec = dir.join("freezedry.spec");
+    let text = format!(
+        "Name: freezedry\nVersion: 0\nRelease: 1\nSummary: Freezedry under test\nLicense: MIT\n\
+         AutoReq: no\n%global debug_package %{{nil}}\n%define __strip /bin/true\n%description\n.\n%install\n\
+         install -D {} %{{buildroot}}/usr/bin/freezedry\n%files\n/usr/bin/freezedry\n",
+        env!("CARGO_BIN_EXE_freezedry")
+    );
+    std::fs::write(&spec, text).unwrap();
+    let top = format!("_topdir {}", dir.join("rpmbuild").display());
+    run(Command::new("rpmbuild")
+        .args(["--quiet", "-bb", "--define", &top])
+        .arg(spec));
+    let built = dir
+        .join("rpmbuild/RPMS")
+        .read_dir()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    built.read_dir().unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn every_package_of_this_system_has_the_files_that_dpkg_says() {
+    if !Path::new("/var/lib/dpkg/status").exists() {
+        skip("this is no Debian system");
+        return;
+    }
+    let host = freezedry::host::Host::detect(Path::new("/")).unwrap();
+    let database = host.packages().unwrap();
+    let shown = run(Command::new("dpkg-query").args([
+        "-W",
+        "-f",
+        "${db:Status-Status} ${Package}_${Version}_${Architecture} ${binary:Package}\n",
+    ]));
+    let expected: Vec<(&str, &str)> = shown
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("installed ")
+                .or(line.strip_prefix("triggers-pending "))
+        })
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    assert_eq!(database.packages().len(), expected.len());
+    for (shown, name) in expected {
+        let id = database
+            .packages()
+            .iter()
+            .position(|package| package.to_string() == shown);
+        let id = id.unwrap_or_else(|| panic!("{shown} is missing"));
+        let files = database.files(&[id]).unwrap();
+        let ours: BTreeSet<String> = files
+            .into_iter()
+            .map(|file| file.path.display().to_string())
+            .collect();
+        let listed = run(Command::new("dpkg-query").args(["-L", name]));
+        let theirs: BTreeSet<String> = listed
+            .lines()
+            .filter(|line| line.starts_with('/') && *line != "/.")
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(ours, theirs, "{name}");
+    }
+}
+
+/// rpm and dnf are the judges of reading an RPM system.
+#[test]
+fn every_package_of_the_rpm_world_has_the_files_that_rpm_says() {
+    let Some(world) = rpm_world() else { return };
+    if !require(&["rpm"]) {
+        return;
+    }
+    let host = freezedry::host::Host::detect(&world).unwrap();
+    assert_eq!(host.family(), freezedry::family::Family::Fedora);
+    let database = host.packages().unwrap();
+    let rpm = |arguments: &[&str]| {
+        run(Command::new("rpm")
+            .arg("--root")
+            .arg(&world)
+            .args(arguments))
+    };
+    let listed = rpm(&["-qa", "--qf", "%{NAME}-%{EVR}.%{ARCH}\n"]);
+    let mut theirs: Vec<&str> = listed.lines().collect();
+    let mut ours: Vec<String> = database
+        .packages()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    theirs.sort_unstable();
+    ours.sort_unstable();
+    assert_eq!(ours, theirs);
+    for id in (0..database.packages().len()).step_by(7) {
+        let name = &database.packages()[id].name;
+        let listed = rpm(&["-ql", name]);
+        let theirs: BTreeSet<&str> = listed
+            .lines()
+            .filter(|line| line.starts_with('/'))
+            .collect();
+        let files = database.files(&[id]).unwrap();
+        let ours: Vec<String> = files
+            .into_iter()
+            .map(|file| file.path.display().to_string())
+            .collect();
+        assert_eq!(
+            ours.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+            theirs,
+            "{name}"
+        );
+    }
+}
