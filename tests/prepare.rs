@@ -209,3 +209,43 @@ fn edited_configuration_files_are_left_out_and_named() {
     edited.sort();
     assert_eq!(found, edited);
 }
+
+#[test]
+fn what_only_root_may_read_stays_so_and_explain_says_where_all_comes_from() {
+    if !crate::support::require_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "key").unwrap();
+    run(Command::new("chmod").arg("600").arg(&secret));
+    let description = dir.path().join("appliance.yaml");
+    let skeleton = dir.path().join("supermin.d");
+    let mode = |host_files: &str| {
+        let rest = format!("packages: [coreutils]\nhost_files: [{host_files}]\n");
+        std::fs::write(&description, yaml("secretive", &rest)).unwrap();
+        run(freezedry()
+            .arg("prepare")
+            .arg(&description)
+            .arg("-o")
+            .arg(&skeleton));
+        let out = dir.path().join("appliance.d");
+        run(freezedry()
+            .arg("rehydrate")
+            .arg(&skeleton)
+            .arg("-o")
+            .arg(&out));
+        let meta = out.join("root").metadata().unwrap();
+        std::os::unix::fs::MetadataExt::mode(&meta) & 0o777
+    };
+    assert_eq!(mode("/etc/hostname"), 0o644);
+    assert_eq!(mode(&secret.display().to_string()), 0o600);
+    let plan = run(freezedry().arg("rehydrate").arg("--explain").arg(&skeleton));
+    for line in [
+        "/init <- skeleton init.tar.gz",
+        "/usr/bin/true <- package coreutils",
+        "/secret <- hostfiles",
+    ] {
+        assert!(plan.contains(line), "{line}: {plan}");
+    }
+}

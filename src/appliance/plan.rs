@@ -39,6 +39,16 @@ pub struct Entry {
     pub origin: Origin,
 }
 
+impl Entry {
+    /// The bytes of a regular file; 0 for everything else.
+    pub fn size(&self) -> u64 {
+        match &self.node {
+            Node::File(content) => content.size(),
+            _ => 0,
+        }
+    }
+}
+
 /// Why an entry is in the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {

@@ -9,7 +9,7 @@ use super::planner::{self, Options, Report};
 use super::stamp::{Fingerprint, Stamp};
 use super::{Appliance, STAMP, initrd};
 use crate::host::Host;
-use crate::node::Node;
+use crate::node::{Content, Node};
 use crate::{Error, Result, files, skeleton};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -238,7 +238,18 @@ fn write(prepared: &Prepared, request: &Request, directory: &Path) -> Result<()>
         timestamp: 0,
     };
     let layout = ext2::layout(&prepared.plan, &options)?;
-    sink::write(&layout, &appliance.root)
+    sink::write(&layout, &appliance.root)?;
+    if prepared.plan.entries.iter().any(is_secret) {
+        // Only root could read it on the host, and it stays so.
+        std::fs::set_permissions(&appliance.root, PermissionsExt::from_mode(0o600))
+            .map_err(|e| Error::io("cannot set the mode of", &appliance.root, e))?;
+    }
+    Ok(())
+}
+
+/// Whether an entry holds bytes of the host that not everybody may read.
+fn is_secret(entry: &Entry) -> bool {
+    matches!(entry.node, Node::File(Content::Host { .. })) && entry.mode & 0o004 == 0
 }
 
 /// A UUID that depends on nothing but what is in the appliance.
@@ -269,7 +280,7 @@ impl Prepared {
     fn into_rehydration(self) -> Rehydration {
         let statistics = Statistics {
             entries: self.plan.entries.len(),
-            bytes: self.plan.entries.iter().map(size).sum(),
+            bytes: self.plan.entries.iter().map(Entry::size).sum(),
             modules: self.modules,
         };
         Rehydration {
@@ -283,12 +294,5 @@ impl Prepared {
             report: self.report,
             statistics,
         }
-    }
-}
-
-fn size(entry: &Entry) -> u64 {
-    match &entry.node {
-        Node::File(content) => content.size(),
-        _ => 0,
     }
 }

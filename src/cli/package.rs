@@ -57,6 +57,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             host: host.as_ref(),
         })?;
         describe::explain(&prepared);
+        if host.as_ref().is_none_or(|host| host.family() != family) {
+            notice(&format!(
+                "this is no {family} host: the names of packages are taken as they are written, \
+                 and their configuration files are left to the host that boots"
+            ));
+        }
         let contents = Contents::new(&description, &prepared, family)?;
         let (name, bytes) = match format {
             Format::Deb => (deb::file_name(&contents), deb::build(&contents)?),

@@ -1,8 +1,9 @@
 //! `freezedry rehydrate`: a skeleton and this host become an appliance.
 
 use super::{Status, notice};
-use crate::appliance::plan::{Entry, Origin, Plan};
+use crate::appliance::plan::{Origin, Plan};
 use crate::appliance::{self, Options, Rehydration, Report, Request, kernel};
+use crate::description;
 use crate::host::Host;
 use crate::node::Node;
 use crate::{Error, Result};
@@ -28,6 +29,10 @@ pub(super) struct Arguments {
     /// Put in all modules of the kernel
     #[arg(long)]
     all_modules: bool,
+    /// The size of the root file system, with unit: 8G; by default 4G, or more
+    /// if that is too little
+    #[arg(long, value_parser = size, value_name = "SIZE")]
+    size: Option<u64>,
     /// Say what was chosen and what was left out
     #[arg(short, long)]
     verbose: bool,
@@ -40,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         modules: arguments.modules.clone(),
         all_modules: arguments.all_modules,
         kernel: kernel_request(),
-        size: None,
+        size: arguments.size,
     };
     let host = Host::detect(Path::new("/"))?;
     if arguments.explain {
@@ -59,6 +64,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         }
     }
     Ok(Status::Success)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    description::parse_size(text).ok_or_else(|| "write a number with unit: 512M, 8G".into())
 }
 
 /// Which kernel the environment asks for; the variables are supermin's.
@@ -135,7 +144,7 @@ fn print_plan(plan: &Plan) -> std::io::Result<()> {
             entry.mode,
             entry.uid,
             entry.gid,
-            size(entry),
+            entry.size(),
             entry.path.display(),
             target(&entry.node),
             origin(&entry.origin)
@@ -154,13 +163,6 @@ fn letter(node: &Node) -> char {
         Node::BlockDevice(..) => 'b',
         Node::Fifo => 'p',
         Node::Socket => 's',
-    }
-}
-
-fn size(entry: &Entry) -> u64 {
-    match &entry.node {
-        Node::File(content) => content.size(),
-        _ => 0,
     }
 }
 

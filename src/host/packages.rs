@@ -1,6 +1,6 @@
 //! What every package database can tell.
 
-use crate::{Result, family::Family};
+use crate::Result;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -82,9 +82,6 @@ pub struct ConfigFile {
 
 /// A database of installed packages.
 pub trait PackageDatabase: fmt::Debug {
-    /// The family whose names it uses.
-    fn family(&self) -> Family;
-
     /// Every installed package.
     fn packages(&self) -> &[Package];
 

@@ -8,7 +8,7 @@ use super::packages::{
     reachable,
 };
 use crate::glob::below;
-use crate::{Result, family::Family, files};
+use crate::{Result, files};
 use md5::{Digest, Md5};
 use status::Relation;
 use std::collections::{BTreeMap, HashMap};
@@ -199,10 +199,6 @@ impl Dpkg {
 }
 
 impl PackageDatabase for Dpkg {
-    fn family(&self) -> Family {
-        Family::Debian
-    }
-
     fn packages(&self) -> &[Package] {
         &self.packages
     }

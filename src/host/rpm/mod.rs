@@ -9,7 +9,7 @@ use super::packages::{
     reachable,
 };
 use crate::glob::below;
-use crate::{Result, command, family::Family, files};
+use crate::{Result, command, files};
 use query::{Capability, Record};
 use rich::Rich;
 use sha2::{Digest, Sha256};
@@ -202,10 +202,6 @@ impl Rpm {
 }
 
 impl PackageDatabase for Rpm {
-    fn family(&self) -> Family {
-        Family::Fedora
-    }
-
     fn packages(&self) -> &[Package] {
         &self.packages
     }
