@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::unnecessary_debug_formatting,
     clippy::unwrap_used
 )]
 
