@@ -320,6 +320,41 @@ fn the_cache_is_used_until_something_that_matters_changes() {
 }
 
 #[test]
+fn several_boots_at_once_make_the_appliance_once_and_do_not_wait_for_each_other() {
+    let Some(appliance) = Appliance::new("many", SMALL, Engine::Freezedry) else {
+        return;
+    };
+    let start = || {
+        let mut boot = appliance.boot();
+        boot.args(["-v", "--", "sh", "-c", "echo up; read -r line; echo $line"]);
+        let streams = boot
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        streams.spawn().unwrap()
+    };
+    let mut guests = [start(), start(), start()];
+    // All are up at the same time: each waits for a line.
+    let count = || qemus(appliance.dir.path()).len();
+    wait_for("three guests", || count() == 3);
+    let mut outputs = Vec::new();
+    for guest in &mut guests {
+        std::io::Write::write_all(guest.stdin.as_mut().unwrap(), b"go on\n").unwrap();
+    }
+    for guest in guests {
+        outputs.push(guest.wait_with_output().unwrap());
+    }
+    let made = outputs
+        .iter()
+        .filter(|output| both(output).contains("rehydrated, because"))
+        .count();
+    assert_eq!(made, 1);
+    for output in &outputs {
+        assert_eq!(stdout(output), "up\ngo on\n", "{}", both(output));
+    }
+}
+
+#[test]
 fn a_terminal_becomes_the_guest_s_console() {
     use std::io::{Read, Write};
     let shell = "packages: [bash, coreutils, util-linux]\nboot: {memory: 256M}\n";

@@ -49,9 +49,9 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Opens the place for `name` below `cache` and waits for its lock;
-    /// `waiting` is called first if somebody else holds it.
-    pub fn open(cache: &Path, name: &str, waiting: impl FnOnce(&Path)) -> Result<Self> {
+    /// Opens the place for `name` below `cache`, shared with others that only
+    /// look; `waiting` is called first if somebody makes the appliance just now.
+    pub fn open(cache: &Path, name: &str, waiting: &mut dyn FnMut(&Path)) -> Result<Self> {
         let directory = cache.join(BUCKET).join(name);
         make_private(&directory)?;
         let path = directory.join("lock");
@@ -61,16 +61,46 @@ impl Slot {
             .write(true)
             .open(&path)
             .map_err(|e| Error::io("cannot open the lock", &path, e))?;
+        let slot = Self { directory, lock };
+        slot.lock(
+            FlockOperation::NonBlockingLockShared,
+            FlockOperation::LockShared,
+            waiting,
+        )?;
+        Ok(slot)
+    }
+
+    /// Keeps everybody else out, to make the appliance.  In between somebody
+    /// else may have made it.
+    pub fn exclude(&self, waiting: &mut dyn FnMut(&Path)) -> Result<()> {
+        self.lock(
+            FlockOperation::NonBlockingLockExclusive,
+            FlockOperation::LockExclusive,
+            waiting,
+        )
+    }
+
+    /// Lets others look again.
+    pub fn share(&self) -> Result<()> {
+        let shared = FlockOperation::LockShared;
+        self.lock(shared, shared, &mut |_| ())
+    }
+
+    fn lock(
+        &self,
+        at_once: FlockOperation,
+        patiently: FlockOperation,
+        waiting: &mut dyn FnMut(&Path),
+    ) -> Result<()> {
+        let path = self.directory.join("lock");
         let cannot = |e: rustix::io::Errno| Error::io("cannot lock", &path, e);
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
+        match rustix::fs::flock(&self.lock, at_once) {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 waiting(&path);
-                rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(cannot)?;
+                rustix::fs::flock(&self.lock, patiently).map_err(cannot)
             }
-            Err(e) => return Err(cannot(e)),
+            result => result.map_err(cannot),
         }
-        Ok(Self { directory, lock })
     }
 
     /// Where the appliance lies, or would lie.
@@ -106,14 +136,9 @@ impl Slot {
         Ok(Appliance::at(&self.path()))
     }
 
-    /// Lets others read the appliance while this process still opens its files.
-    pub fn share(&self) -> Result<()> {
-        rustix::fs::flock(&self.lock, FlockOperation::LockShared)
-            .map_err(|e| Error::io("cannot share the lock in", &self.directory, e))
-    }
-
     /// Removes the appliance.
-    pub fn clear(&self) -> Result<()> {
+    pub fn clear(&self, waiting: &mut dyn FnMut(&Path)) -> Result<()> {
+        self.exclude(waiting)?;
         if self.path().exists() {
             remove_tree(&self.path())?;
         }
@@ -214,13 +239,13 @@ mod tests {
     #[test]
     fn a_half_made_appliance_is_never_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let slot = Slot::open(dir.path(), "x", |_| panic!("nobody holds it")).unwrap();
+        let slot = Slot::open(dir.path(), "x", &mut |_| panic!("nobody holds it")).unwrap();
         let scratch = slot.scratch().unwrap();
         files::write(scratch.join("root"), "half").unwrap();
         assert!(slot.load().is_none());
         // The process dies here; the next one starts afresh.
         drop(slot);
-        let slot = Slot::open(dir.path(), "x", |_| panic!("the lock is free")).unwrap();
+        let slot = Slot::open(dir.path(), "x", &mut |_| panic!("the lock is free")).unwrap();
         let scratch = slot.scratch().unwrap();
         assert!(!scratch.join("root").exists());
         slot.publish(&scratch).unwrap();
@@ -228,16 +253,20 @@ mod tests {
     }
 
     #[test]
-    fn others_wait_for_the_lock() {
+    fn many_may_look_but_only_one_may_make() {
         let dir = tempfile::tempdir().unwrap();
-        let slot = Slot::open(dir.path(), "x", |_| ()).unwrap();
+        let slot = Slot::open(dir.path(), "x", &mut |_| panic!("nobody holds it")).unwrap();
+        let other = Slot::open(dir.path(), "x", &mut |_| panic!("it is shared")).unwrap();
+        drop(other);
+        slot.exclude(&mut |_| panic!("nobody else holds it"))
+            .unwrap();
         let path = dir.path().to_owned();
         let (told, waits) = std::sync::mpsc::channel();
         let other = std::thread::spawn(move || {
-            Slot::open(&path, "x", |lock| told.send(lock.to_owned()).unwrap()).unwrap();
+            Slot::open(&path, "x", &mut |lock| told.send(lock.to_owned()).unwrap()).unwrap();
         });
         assert!(waits.recv().unwrap().ends_with("v1/x/lock"));
-        drop(slot);
+        slot.share().unwrap();
         other.join().unwrap();
     }
 
@@ -247,7 +276,7 @@ mod tests {
         let path = dir.path().join("v1/x");
         files::create_dir_all(&path).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
-        let error = Slot::open(dir.path(), "x", |_| ()).unwrap_err();
+        let error = Slot::open(dir.path(), "x", &mut |_| ()).unwrap_err();
         assert!(error.to_string().contains("is not yours alone"), "{error}");
     }
 }

@@ -112,15 +112,40 @@ pub fn make(request: &Request, host: &Host, out: &Path) -> Result<Rehydration> {
 }
 
 /// Makes sure that `slot` holds an appliance that is as `request` and `host`
-/// want it now, making it anew only if it is not.
-pub fn ensure(slot: &Slot, request: &Request, host: &Host) -> Result<(Appliance, Freshness)> {
+/// want it now, making it anew only if it is not; `waiting` is called if
+/// somebody else is at it.
+pub fn ensure(
+    slot: &Slot,
+    request: &Request,
+    host: &Host,
+    waiting: &mut dyn FnMut(&Path),
+) -> Result<(Appliance, Freshness)> {
     let inputs = inputs(request, host)?;
-    let there = slot.load();
-    if let Some((appliance, stamp)) = &there
-        && stamp.inputs == inputs
-    {
-        return Ok((appliance.clone(), Freshness::Fresh));
+    let fresh = || match slot.load() {
+        Some((appliance, stamp)) if stamp.inputs == inputs => Some(appliance),
+        _ => None,
+    };
+    if let Some(appliance) = fresh() {
+        return Ok((appliance, Freshness::Fresh));
     }
+    slot.exclude(waiting)?;
+    // Somebody else may have made it while this process waited.
+    let made = match fresh() {
+        Some(appliance) => (appliance, Freshness::Fresh),
+        None => make_in(slot, inputs.clone(), request, host)?,
+    };
+    slot.share()?;
+    Ok(made)
+}
+
+/// Makes the appliance in `slot`, unless the plan is what it was.
+fn make_in(
+    slot: &Slot,
+    inputs: String,
+    request: &Request,
+    host: &Host,
+) -> Result<(Appliance, Freshness)> {
+    let there = slot.load();
     let prepared = prepare(request, host)?;
     let stamp = Stamp {
         inputs,

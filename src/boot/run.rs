@@ -3,16 +3,16 @@
 use super::accelerator::{Accelerator, Choice, Memory};
 use super::console::{ESCAPE, Log, RawTerminal};
 use super::machine::{Descriptors, Machine, find_qemu};
+use super::relay::{owned, pass_on, relay, show, speak, token};
 use super::token::Filter;
-use crate::{Error, Result, command, error::Kind, templates};
+use crate::{Error, Result, command, error::Kind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -52,6 +52,18 @@ pub struct Timings {
     pub ended: Duration,
 }
 
+/// What the caller of [`run`] is told on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News<'a> {
+    /// A decision that the user should know of, in one line.
+    Decision(&'a str),
+    /// A line of the guest's console.
+    Console(&'a str),
+    /// The guest runs: qemu has opened all files of the appliance, which may be
+    /// replaced from now on.
+    Running,
+}
+
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -77,30 +89,27 @@ pub struct Outcome {
 /// Boots `machine`, does `task` in it, and returns when it has ended.
 ///
 /// Standard input, output and error of this process are those of the guest's
-/// command, or the first two its console.  `notice` gets one line on each
-/// decision that the user should know of, and if `verbose` every line of the
-/// guest's console.  qemu ends with this process, however
+/// command, or the first two its console.  `told` gets the news.  qemu ends with this process, however
 /// that ends.  A thread that waits for the user's input may be left behind.
 pub fn run(
     machine: &Machine,
     task: &Task,
     choice: Choice,
     memory: &Memory,
-    verbose: bool,
-    notice: &mut dyn FnMut(&str),
+    told: &mut dyn FnMut(News<'_>),
 ) -> Result<Outcome> {
     let accelerator = match choice {
         Choice::Only(accelerator) => accelerator,
         Choice::Auto => match memory.verdict() {
             Ok(()) => Accelerator::Kvm,
             Err(reason) => {
-                notice(&format!("not using KVM: {reason}"));
+                told(News::Decision(&format!("not using KVM: {reason}")));
                 Accelerator::Tcg
             }
         },
     };
-    let mut session = Session::start(machine, task, accelerator, verbose)?;
-    let reason = match session.attend(notice)? {
+    let mut session = Session::start(machine, task, accelerator)?;
+    let reason = match session.attend(told)? {
         End::Over(ending) => return Ok(session.outcome(ending)),
         End::NoKvm(reason) => reason,
     };
@@ -111,9 +120,11 @@ pub fn run(
             .hint("use `--accel auto` or `--accel tcg`"));
     }
     memory.learn(&reason);
-    notice(&format!("not using KVM: {reason}; starting again without"));
-    let mut session = Session::start(machine, task, Accelerator::Tcg, verbose)?;
-    match session.attend(notice)? {
+    told(News::Decision(&format!(
+        "not using KVM: {reason}; starting again without"
+    )));
+    let mut session = Session::start(machine, task, Accelerator::Tcg)?;
+    match session.attend(told)? {
         End::Over(ending) => Ok(session.outcome(ending)),
         End::NoKvm(reason) => Err(Error::new(Kind::System, reason)),
     }
@@ -128,7 +139,7 @@ enum End {
 }
 
 /// What the threads tell.
-enum Event {
+pub(super) enum Event {
     Console(Vec<u8>),
     /// The whole output of this stream has been passed on.
     Drained,
@@ -152,20 +163,13 @@ struct Session {
     sender: Sender<Event>,
     input: Option<UnixStream>,
     interactive: bool,
-    /// Whether the guest's console is told to the user beside his command's output.
-    verbose: bool,
     terminal: Option<RawTerminal>,
     log: Log,
     signals: signal_hook::iterator::Handle,
 }
 
 impl Session {
-    fn start(
-        machine: &Machine,
-        task: &Task,
-        accelerator: Accelerator,
-        verbose: bool,
-    ) -> Result<Self> {
+    fn start(machine: &Machine, task: &Task, accelerator: Accelerator) -> Result<Self> {
         let cannot = |e| Error::io("cannot make", "a socket", e);
         let (console, console_qemu) = UnixStream::pair().map_err(cannot)?;
         let mut ours = Vec::new();
@@ -245,7 +249,6 @@ impl Session {
             sender,
             input,
             interactive,
-            verbose: verbose && !interactive,
             terminal,
             log: Log::default(),
             signals: handle,
@@ -253,7 +256,7 @@ impl Session {
     }
 
     /// Waits until it is over.
-    fn attend(&mut self, notice: &mut dyn FnMut(&str)) -> Result<End> {
+    fn attend(&mut self, told: &mut dyn FnMut(News<'_>)) -> Result<End> {
         let (mut drained, mut exit, mut deadline) = (0, None, None);
         loop {
             if let Some(code) = exit
@@ -272,7 +275,7 @@ impl Session {
                     .recv_timeout(at.saturating_duration_since(Instant::now())),
             };
             match event {
-                Ok(Event::Console(bytes)) => self.console(&bytes, notice)?,
+                Ok(Event::Console(bytes)) => self.console(&bytes, told)?,
                 Ok(Event::Drained) => drained += 1,
                 Ok(Event::Exit(code)) => {
                     exit = Some(code);
@@ -320,14 +323,13 @@ impl Session {
     }
 
     /// Takes what the guest's console says.
-    fn console(&mut self, bytes: &[u8], notice: &mut dyn FnMut(&str)) -> Result<()> {
-        self.timings
-            .first_byte
-            .get_or_insert(self.started.elapsed());
-        if self.verbose {
-            for line in self.log.whole_lines(bytes) {
-                notice(&format!("guest: {line}"));
-            }
+    fn console(&mut self, bytes: &[u8], told: &mut dyn FnMut(News<'_>)) -> Result<()> {
+        if self.timings.first_byte.is_none() {
+            self.timings.first_byte = Some(self.started.elapsed());
+            told(News::Running);
+        }
+        for line in self.log.whole_lines(bytes) {
+            told(News::Console(&line));
         }
         self.log.push(bytes);
         if self.timings.up.is_some() {
@@ -340,7 +342,7 @@ impl Session {
             self.timings.up = Some(self.started.elapsed());
             if self.interactive {
                 if self.terminal.is_some() {
-                    notice("the console of the guest; Ctrl-] ends it\r");
+                    told(News::Decision("the console of the guest; Ctrl-] ends it\r"));
                 }
                 show(self.log.after(at))?;
             }
@@ -428,15 +430,6 @@ impl Drop for Session {
     }
 }
 
-/// 128 random bits in hexadecimal: no output has them by accident.
-fn token() -> Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|e| Error::io("cannot read", "/dev/urandom", e))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[allow(unsafe_code)]
 fn spawn(arguments: &[OsString], inherited: Vec<i32>) -> Result<Child> {
     let mut qemu = Command::new(find_qemu()?);
@@ -461,97 +454,4 @@ fn spawn(arguments: &[OsString], inherited: Vec<i32>) -> Result<Child> {
         });
     }
     qemu.spawn().map_err(|e| command::not_started(&qemu, e))
-}
-
-fn owned(file: impl AsFd) -> Result<OwnedFd> {
-    file.as_fd()
-        .try_clone_to_owned()
-        .map_err(|e| Error::io("cannot use", "standard input or output", e))
-}
-
-/// Reads until the end, or until `take` has enough.
-fn relay(mut from: impl Read, mut take: impl FnMut(&[u8]) -> bool) {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) if take(&buffer[..length]) => {}
-            Ok(_) => return,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Tells the guest the command, and listens for its exit status.
-fn speak(control: UnixStream, words: &[OsString], token: &str, send: Sender<Event>) -> Result<()> {
-    let mut request = Vec::new();
-    for word in words {
-        let text = word.as_bytes();
-        match std::str::from_utf8(text) {
-            Ok(text) => request.extend(templates::shell_quote(text).into_bytes()),
-            // The shell takes any bytes between quotes but the quote itself.
-            Err(_) => {
-                let quoted = text
-                    .split(|&byte| byte == b'\'')
-                    .collect::<Vec<_>>()
-                    .join(&b"'\\''"[..]);
-                request.extend([b"'", &quoted[..], b"'"].concat());
-            }
-        }
-        request.push(b' ');
-    }
-    if !request.is_empty() {
-        request.push(b'\n');
-    }
-    request.extend(format!("{token}\n").into_bytes());
-    let mut to = control
-        .try_clone()
-        .map_err(|e| Error::io("cannot use", "a socket", e))?;
-    // The guest reads it when it is up; a long one does not fit into the socket.
-    std::thread::spawn(move || to.write_all(&request));
-    std::thread::spawn(move || {
-        for line in BufReader::new(control)
-            .lines()
-            .map_while(std::io::Result::ok)
-        {
-            if let Some(code) = line
-                .strip_prefix("exit ")
-                .and_then(|code| code.parse().ok())
-            {
-                let _ = send.send(Event::Exit(code)); // nobody waits any more
-            }
-        }
-    });
-    Ok(())
-}
-
-/// Passes one of the guest's streams on.
-fn pass_on(from: UnixStream, to: OwnedFd, mut filter: Filter, send: Sender<Event>) {
-    let mut to = File::from(to);
-    std::thread::spawn(move || {
-        let mut drained = false;
-        relay(from, |bytes| {
-            if to.write_all(&filter.push(bytes)).is_err() {
-                let _ = send.send(Event::Broken); // nobody waits any more
-                return false;
-            }
-            if filter.ended() && !drained {
-                drained = true;
-                let _ = send.send(Event::Drained); // nobody waits any more
-            }
-            // Read on: the guest would wait for ever for a port that the host
-            // has closed, and it has more to say on the others.
-            true
-        });
-    });
-}
-
-/// Shows what the guest's console says.
-fn show(bytes: &[u8]) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .map_err(|e| Error::io("cannot write to", "standard output", e))
 }

@@ -4,7 +4,7 @@ use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
 use crate::appliance::{self, Freshness, Options, Request};
 use crate::boot::accelerator::{Accelerator, Choice, Memory};
-use crate::boot::{self, Ending, Machine, Network, Task};
+use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
 use crate::host::Host;
 use crate::{Error, Result, skeleton};
@@ -97,14 +97,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     }
     let settings = Settings::new(arguments, described.as_ref());
     let cache = cache::directory();
-    let slot = Slot::open(&cache, &settings.name, |lock| {
+    let waiting = &mut |lock: &Path| {
         notice(&format!(
             "another process makes this appliance; waiting for `{}`",
             lock.display()
         ));
-    })?;
+    };
+    let slot = Slot::open(&cache, &settings.name, waiting)?;
     if arguments.rebuild {
-        slot.clear()?;
+        slot.clear(waiting)?;
     }
     let request = Request {
         skeleton: vec![skeleton],
@@ -114,7 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         kernel: rehydrate::kernel_request(),
         size: None,
     };
-    let (appliance, freshness) = appliance::ensure(&slot, &request, &host)?;
+    let (appliance, freshness) = appliance::ensure(&slot, &request, &host, waiting)?;
     explain(&freshness, arguments.verbose);
     let rehydrated = start.elapsed();
 
@@ -134,15 +135,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     } else {
         Task::Command(arguments.command.clone())
     };
-    // Others may boot it too, but nobody may replace it under qemu's feet.
-    slot.share()?;
+    // Nobody may replace the appliance before qemu has opened it.
+    let mut slot = Some(slot);
     let outcome = boot::run(
         &machine,
         &task,
         choice,
         &Memory::new(&cache),
-        arguments.verbose,
-        &mut |text| notice(text),
+        &mut |news| match news {
+            News::Decision(text) => notice(text),
+            News::Console(line) if arguments.verbose && task != Task::Console => {
+                notice(&format!("guest: {line}"));
+            }
+            News::Console(_) => {}
+            News::Running => slot = None,
+        },
     )?;
     if arguments.timing {
         timing(&freshness, rehydrated, &outcome);

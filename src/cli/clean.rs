@@ -3,6 +3,7 @@
 use super::{Status, notice};
 use crate::Result;
 use crate::appliance::cache::{self, Slot};
+use std::path::Path;
 
 /// Remove cached appliances; they are rehydrated anew at the next boot
 #[derive(Debug, clap::Args)]
@@ -27,10 +28,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         }
     };
     for name in names {
-        Slot::open(&directory, &name, |lock| {
+        let waiting = &mut |lock: &Path| {
             notice(&format!("waiting for the lock `{}`", lock.display()));
-        })?
-        .clear()?;
+        };
+        Slot::open(&directory, &name, waiting)?.clear(waiting)?;
     }
     Ok(Status::Success)
 }
