@@ -320,6 +320,28 @@ fn the_cache_is_used_until_something_that_matters_changes() {
 }
 
 #[test]
+fn a_slow_reader_gets_every_byte() {
+    let Some(appliance) = Appliance::new("slow", SMALL, Engine::Freezedry) else {
+        return;
+    };
+    let mut boot = appliance.boot();
+    boot.args(["--", "sh", "-c", "head -c 1000000 /dev/zero; exit 5"]);
+    let child = boot
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Longer than the guest needs to end: what it wrote waits on the way.
+    wait_for("qemu", || !qemus(appliance.dir.path()).is_empty());
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout.len()),
+        (Some(5), 1_000_000)
+    );
+}
+
+#[test]
 fn several_boots_at_once_make_the_appliance_once_and_do_not_wait_for_each_other() {
     let Some(appliance) = Appliance::new("many", SMALL, Engine::Freezedry) else {
         return;

@@ -107,6 +107,9 @@ pub(super) fn pass_on(from: UnixStream, to: OwnedFd, mut filter: Filter, send: S
             // has closed, and it has more to say on the others.
             true
         });
+        if !drained {
+            let _ = send.send(Event::Lost);
+        }
     });
 }
 

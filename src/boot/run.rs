@@ -16,7 +16,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// The line on the console with which the appliance's `/init` begins.
@@ -27,9 +27,9 @@ pub(super) const UP: &str = "freezedry: the appliance is up";
 const FIRST_BYTE: Duration = Duration::from_millis(2500);
 /// A guest whose `/init` has not begun after this time never will.
 const COMING_UP: Duration = Duration::from_secs(180);
-/// After a guest has said how its command ended, the rest of its output has to
-/// come in this time; it can only be on its way.
-const DRAINING: Duration = Duration::from_secs(30);
+/// When qemu has ended, what it wrote before is still in its sockets; the
+/// threads that read them need no longer than this to notice.
+const AFTERLIFE: Duration = Duration::from_secs(2);
 
 /// What is to happen in the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +89,9 @@ pub struct Outcome {
 /// Boots `machine`, does `task` in it, and returns when it has ended.
 ///
 /// Standard input, output and error of this process are those of the guest's
-/// command, or the first two its console.  `told` gets the news.  qemu ends with this process, however
-/// that ends.  A thread that waits for the user's input may be left behind.
+/// command, or the first two its console.  `told` gets the news.  qemu ends with
+/// this process, however that ends.  A thread that waits for the user's input
+/// may be left behind.
 pub fn run(
     machine: &Machine,
     task: &Task,
@@ -143,6 +144,8 @@ pub(super) enum Event {
     Console(Vec<u8>),
     /// The whole output of this stream has been passed on.
     Drained,
+    /// A stream ended before its end mark came.
+    Lost,
     Exit(u8),
     /// qemu ended; what it said on its standard error.
     Ended(String),
@@ -257,55 +260,65 @@ impl Session {
 
     /// Waits until it is over.
     fn attend(&mut self, told: &mut dyn FnMut(News<'_>)) -> Result<End> {
-        let (mut drained, mut exit, mut deadline) = (0, None, None);
+        let (mut drained, mut exit, mut ended) = (0, None, None);
         loop {
             if let Some(code) = exit
                 && drained == 2
             {
                 return Ok(End::Over(Ending::Exited(code)));
             }
-            let wait = deadline.map_or_else(|| self.next_deadline(), Some);
-            let event = match wait {
-                None => self
-                    .events
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => self
-                    .events
-                    .recv_timeout(at.saturating_duration_since(Instant::now())),
+            let deadline = match (&ended, exit) {
+                // The user may read as slowly as he likes.
+                (_, Some(_)) => None,
+                (Some((_, at)), None) => Some(*at + AFTERLIFE),
+                (None, None) => self.next_deadline(),
+            };
+            let event = match deadline {
+                None => self.events.recv().ok(),
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    self.events.recv_timeout(left).ok()
+                }
             };
             match event {
-                Ok(Event::Console(bytes)) => self.console(&bytes, told)?,
-                Ok(Event::Drained) => drained += 1,
-                Ok(Event::Exit(code)) => {
-                    exit = Some(code);
-                    deadline = Some(Instant::now() + DRAINING);
+                Some(Event::Console(bytes)) => self.console(&bytes, told)?,
+                Some(Event::Drained) => drained += 1,
+                Some(Event::Exit(code)) => exit = Some(code),
+                Some(Event::Signal(number)) => return Ok(End::Over(Ending::Signal(number))),
+                Some(Event::Broken) => return Ok(End::Over(Ending::Signal(libc::SIGPIPE))),
+                Some(Event::Ended(said)) if self.interactive || self.timings.up.is_none() => {
+                    return self.ended(&said);
                 }
-                Ok(Event::Signal(number)) => return Ok(End::Over(Ending::Signal(number))),
-                Ok(Event::Broken) => return Ok(End::Over(Ending::Signal(libc::SIGPIPE))),
-                Ok(Event::Ended(said)) => return self.ended(&said),
-                Err(_) if exit.is_some() => {
+                Some(Event::Ended(said)) => ended = Some((said, Instant::now())),
+                Some(Event::Lost) if exit.is_some() => {
                     return Err(Error::new(
                         Kind::System,
                         "the end of the guest's output did not arrive",
                     ));
                 }
-                Err(_) if self.unborn_under_kvm() => {
-                    let reason = "the guest's kernel said nothing for 2.5 seconds under it";
-                    return Ok(End::NoKvm(reason.into()));
-                }
-                Err(_) => {
-                    return Err(Error::new(
-                        Kind::System,
-                        format!(
-                            "the guest did not come up within {} seconds: {}",
-                            COMING_UP.as_secs(),
-                            self.log.reason()
-                        ),
-                    ));
-                }
+                Some(Event::Lost) => {} // the command's end was not told either
+                None => return self.too_late(ended.as_ref().map(|(said, _)| said.as_str())),
             }
         }
+    }
+
+    /// Nothing came in time; `ended` is what qemu said if it has ended.
+    fn too_late(&mut self, ended: Option<&str>) -> Result<End> {
+        if let Some(said) = ended {
+            return self.ended(said);
+        }
+        if self.unborn_under_kvm() {
+            let reason = "the guest's kernel said nothing for 2.5 seconds under it";
+            return Ok(End::NoKvm(reason.into()));
+        }
+        Err(Error::new(
+            Kind::System,
+            format!(
+                "the guest did not come up within {} seconds: {}",
+                COMING_UP.as_secs(),
+                self.log.reason()
+            ),
+        ))
     }
 
     fn next_deadline(&self) -> Option<Instant> {
