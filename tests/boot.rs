@@ -1,7 +1,7 @@
 //! boot-NAME with a real qemu: what a user sees, whichever engine is there.
 
 use crate::support::appliance::{Appliance, Engine, finish, qemus, wait_for};
-use crate::support::{both, freezedry};
+use crate::support::{both, freezedry, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Output, Stdio};
 
@@ -87,6 +87,32 @@ fn commands_behave_with_freezedry() {
 #[test]
 fn commands_behave_with_stock_supermin_and_qemu() {
     behaves(Engine::Stock);
+}
+
+#[test]
+fn the_readme_s_box_prints_42() {
+    let readme = include_str!("../README.md");
+    let text = readme
+        .split("```yaml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        skip("python3 is not installed with the system's package manager");
+        return;
+    }
+    let Some(appliance) = Appliance::of("box", text, Engine::Freezedry) else {
+        return;
+    };
+    let output = appliance.run(&[], b"");
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(0), "42\n"),
+        "{}",
+        both(&output)
+    );
 }
 
 #[test]

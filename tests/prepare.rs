@@ -235,6 +235,7 @@ fn what_only_root_may_read_stays_so_and_explain_says_where_all_comes_from() {
             .arg(&skeleton)
             .arg("-o")
             .arg(&out));
+        run(Command::new("e2fsck").arg("-fn").arg(out.join("root")));
         let meta = out.join("root").metadata().unwrap();
         std::os::unix::fs::MetadataExt::mode(&meta) & 0o777
     };
@@ -248,4 +249,68 @@ fn what_only_root_may_read_stays_so_and_explain_says_where_all_comes_from() {
     ] {
         assert!(plan.contains(line), "{line}: {plan}");
     }
+}
+
+/// Two programs' word for the same tree: a plan as a chroot and as an image.
+#[test]
+fn a_chroot_is_what_the_image_is() {
+    if !crate::support::require_root() || !require(&["mount", "diff"]) {
+        return;
+    }
+    let (dir, description) = folder();
+    let skeleton = dir.path().join("supermin.d");
+    run(freezedry()
+        .arg("prepare")
+        .arg(&description)
+        .arg("-o")
+        .arg(&skeleton));
+    let [tree, appliance, mount] = ["tree", "appliance.d", "mnt"].map(|name| dir.path().join(name));
+    run(freezedry()
+        .args(["rehydrate", "--format=chroot"])
+        .arg(&skeleton)
+        .arg("-o")
+        .arg(&tree));
+    run(freezedry()
+        .arg("rehydrate")
+        .arg(&skeleton)
+        .arg("-o")
+        .arg(&appliance));
+    std::fs::create_dir(&mount).unwrap();
+    run(Command::new("mount")
+        .args(["-o", "loop,ro"])
+        .arg(appliance.join("root"))
+        .arg(&mount));
+    let list =
+        "cd $1 && find . -path ./lost+found -prune -o -printf '%P %y %m %U %G %T@ %l\\n' | sort";
+    let listing = |root: &Path| run(Command::new("sh").args(["-c", list, "sh"]).arg(root));
+    let (first, second) = (listing(&tree), listing(&mount));
+    let same = Command::new("diff")
+        .args(["-r", "--no-dereference", "-x", "lost+found"])
+        .args([&tree, &mount])
+        .output();
+    run(Command::new("umount").arg(&mount));
+    assert!(first.lines().count() > 500, "{first}");
+    assert_eq!(first, second);
+    let same = same.unwrap();
+    assert!(same.status.success(), "{}", both(&same));
+}
+
+#[test]
+fn a_package_with_a_program_is_for_its_architecture() {
+    let (dir, description) = folder();
+    std::fs::copy("/bin/true", dir.path().join("tool.sh")).unwrap();
+    run(freezedry()
+        .args(["package", "--format=deb,rpm"])
+        .arg(&description)
+        .arg("-o")
+        .arg(dir.path()));
+    let names: Vec<String> = contents(dir.path()).into_keys().collect();
+    assert!(
+        names.iter().any(|name| name.ends_with("_amd64.deb")),
+        "{names:?}"
+    );
+    assert!(
+        names.iter().any(|name| name.ends_with(".x86_64.rpm")),
+        "{names:?}"
+    );
 }

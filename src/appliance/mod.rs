@@ -12,7 +12,9 @@ mod stamp;
 mod tree;
 
 pub use planner::{Options, Report};
-pub use rehydrate::{Freshness, Rehydration, Request, Statistics, ensure, explain, make};
+pub use rehydrate::{
+    Freshness, Rehydration, Request, Statistics, ensure, explain, make, make_chroot,
+};
 pub use tree::Conflict;
 
 use crate::{Error, Result, files};

@@ -1,6 +1,7 @@
 //! From skeleton and host to the three files of an appliance.
 
 use super::cache::{self, Slot};
+use super::image::chroot::{self, Skipped};
 use super::image::{ext2, sink};
 use super::kernel::{self, Kernel};
 use super::modules::{self, Index};
@@ -93,22 +94,36 @@ pub fn explain(request: &Request, host: &Host) -> Result<(Plan, Report, Kernel)>
 /// `out` appears whole or not at all.
 pub fn make(request: &Request, host: &Host, out: &Path) -> Result<Rehydration> {
     let prepared = prepare(request, host)?;
+    let scratch = beside(out)?;
+    let made = scratch.path().join("appliance");
+    files::create_dir_all(&made)?;
+    write(&prepared, request, &made)?;
+    cache::replace_directory(&made, out)?;
+    Ok(prepared.into_rehydration())
+}
+
+/// Makes the root file system of the appliance as the directory tree `out`,
+/// replacing what is there; no kernel is needed.
+pub fn make_chroot(request: &Request, host: &Host, out: &Path) -> Result<(Report, Skipped)> {
+    let skeleton = skeleton::read(&request.skeleton)?;
+    let (plan, report) = planner::plan(&skeleton, host, Vec::new(), request.options)?;
+    let scratch = beside(out)?;
+    let tree = scratch.path().join("root");
+    let skipped = chroot::write(&plan, &tree)?;
+    cache::replace_directory(&tree, out)?;
+    Ok((report, skipped))
+}
+
+/// A scratch directory on the file system of `out`, removed with its handle.
+fn beside(out: &Path) -> Result<tempfile::TempDir> {
     let parent = match out.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let scratch = tempfile::Builder::new()
+    tempfile::Builder::new()
         .prefix(".freezedry.")
         .tempdir_in(parent)
-        .map_err(|e| Error::io("cannot create a directory in", parent, e))?;
-    write(&prepared, request, scratch.path())?;
-    // A scratch directory is private; what the user asked for is an ordinary one.
-    std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755))
-        .map_err(|e| Error::io("cannot set the mode of", scratch.path(), e))?;
-    cache::replace_directory(scratch.path(), out)?;
-    // It has been renamed; there is nothing left to remove.
-    let _ = scratch.keep();
-    Ok(prepared.into_rehydration())
+        .map_err(|e| Error::io("cannot create a directory in", parent, e))
 }
 
 /// Makes sure that `slot` holds an appliance that is as `request` and `host`

@@ -20,6 +20,10 @@ pub(super) struct Arguments {
     /// The directory to make, replacing what is there
     #[arg(short, long, value_name = "DIR", default_value = "appliance.d")]
     output: PathBuf,
+    /// What to make: a bootable appliance with an ext2 image, or the root file
+    /// system alone as a directory tree
+    #[arg(short, long, value_parser = ["ext2", "chroot"], default_value = "ext2")]
+    format: String,
     /// Print what would go in, path by path and why, and make nothing
     #[arg(long)]
     explain: bool,
@@ -57,6 +61,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             kernel.image.display()
         ));
         explain_report(&report);
+    } else if arguments.format == "chroot" {
+        let (report, skipped) = appliance::make_chroot(&request, &host, &arguments.output)?;
+        if skipped.owners {
+            notice("not root, so every file belongs to you and device nodes are missing");
+        }
+        if arguments.verbose {
+            explain_report(&report);
+        }
     } else {
         let made = appliance::make(&request, &host, &arguments.output)?;
         if arguments.verbose {

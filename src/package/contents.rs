@@ -1,9 +1,9 @@
 //! What goes into a package, whatever its format.
 
-use crate::description::{Change, Description, Init, Maintainer};
+use crate::description::{Change, Description, Init, Maintainer, Source};
 use crate::family::Family;
 use crate::skeleton::{self, Prepared, guest};
-use crate::{Result, templates, timestamp};
+use crate::{Error, Result, files, templates, timestamp};
 use flate2::{Compression, GzBuilder};
 use serde_json::json;
 use std::io::Write;
@@ -39,6 +39,8 @@ pub struct Contents {
     pub changelog: Vec<Change>,
     /// Its files, in the order of their paths.
     pub files: Vec<PackagedFile>,
+    /// The architecture that it is for; `None` if it fits all.
+    pub architecture: Option<&'static str>,
     /// The time that everything in it carries, in seconds since 1970.
     pub timestamp: u32,
 }
@@ -89,6 +91,7 @@ impl Contents {
             depends: depends.into_iter().map(str::to_owned).collect(),
             changelog: description.changelog.clone(),
             files: Vec::new(),
+            architecture: architecture(description)?,
             timestamp: time,
         };
         let data = data(description, time);
@@ -149,6 +152,31 @@ impl Contents {
             .unwrap_or_default();
         format!("{epoch}{}-{}", self.version, self.release)
     }
+}
+
+/// The architecture of the programs that come with the appliance, as the kernel
+/// names it; `None` if there is none.
+fn architecture(description: &Description) -> Result<Option<&'static str>> {
+    for file in &description.files {
+        let Source::File(path) = &file.source else {
+            continue;
+        };
+        let bytes = files::read(path)?;
+        if !bytes.starts_with(b"\x7fELF") {
+            continue;
+        }
+        // `e_machine`, see elf(5).
+        return match bytes.get(0x12..0x14) {
+            Some([0x3e, 0]) => Ok(Some("x86_64")),
+            Some([0xb7, 0]) => Ok(Some("aarch64")),
+            _ => Err(Error::input(format!(
+                "`{}` is a program for an architecture that is not known",
+                path.display()
+            ))
+            .hint("use one for x86_64 or aarch64, or a script")),
+        };
+    }
+    Ok(None)
 }
 
 /// Where the skeleton of an appliance is installed.

@@ -17,7 +17,16 @@ pub fn file_name(contents: &Contents) -> String {
         release,
         ..
     } = contents;
-    format!("{name}_{version}-{release}_all.deb")
+    format!("{name}_{version}-{release}_{}.deb", architecture(contents))
+}
+
+/// Debian's name of the architecture.
+fn architecture(contents: &Contents) -> &'static str {
+    match contents.architecture {
+        None => "all",
+        Some("aarch64") => "arm64",
+        Some(_) => "amd64",
+    }
 }
 
 /// The bytes of the package.
@@ -183,11 +192,12 @@ fn control(contents: &Contents) -> String {
         .map(|url| format!("Homepage: {url}\n"))
         .unwrap_or_default();
     format!(
-        "Package: {}\nVersion: {}\nArchitecture: all\nMaintainer: {}\nInstalled-Size: {size}\n\
+        "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: {}\nInstalled-Size: {size}\n\
          Depends: {}\nSection: misc\nPriority: optional\nMulti-Arch: foreign\n{homepage}\
          Description: {}\n{}",
         contents.name,
         contents.full_version(),
+        architecture(contents),
         person(&contents.maintainer),
         depends.join(", "),
         contents.summary,

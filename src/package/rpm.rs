@@ -18,7 +18,8 @@ pub fn file_name(contents: &Contents) -> String {
         release,
         ..
     } = contents;
-    format!("{name}-{version}-{release}.noarch.rpm")
+    let architecture = contents.architecture.unwrap_or("noarch");
+    format!("{name}-{version}-{release}.{architecture}.rpm")
 }
 
 /// The bytes of the package.
@@ -41,7 +42,7 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
         name,
         version,
         &contents.license,
-        "noarch",
+        contents.architecture.unwrap_or("noarch"),
         &contents.summary,
     );
     builder

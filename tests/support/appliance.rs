@@ -36,8 +36,14 @@ pub(crate) fn yaml(name: &str, rest: &str) -> String {
 }
 
 impl Appliance {
-    /// Packages `yaml` and unpacks the package; `None` where that cannot be tested.
+    /// Packages the description made of `name` and `rest`, and unpacks the
+    /// package; `None` where that cannot be tested.
     pub(crate) fn new(name: &str, rest: &str, engine: Engine) -> Option<Self> {
+        Self::of(name, &yaml(name, rest), engine)
+    }
+
+    /// The same for a whole description, of version 1.0-1.
+    pub(crate) fn of(name: &str, text: &str, engine: Engine) -> Option<Self> {
         let needed: &[&str] = match engine {
             Engine::Freezedry => &["qemu-system-x86_64", "dpkg-deb"],
             Engine::Stock => &["qemu-system-x86_64", "dpkg-deb", "supermin"],
@@ -51,7 +57,7 @@ impl Appliance {
         }
         let dir = tempfile::tempdir().unwrap();
         let description = dir.path().join("appliance.yaml");
-        std::fs::write(&description, yaml(name, rest)).unwrap();
+        std::fs::write(&description, text).unwrap();
         let package = ["package", "--format", "deb", "-o"];
         run(freezedry().args(package).arg(dir.path()).arg(&description));
         let deb = dir.path().join(format!("{name}_1.0-1_all.deb"));
