@@ -1,6 +1,6 @@
 //! What goes into a package, whatever its format.
 
-use crate::description::{Change, Description, Init, Maintainer, Source};
+use crate::description::{Description, Init, Source};
 use crate::family::Family;
 use crate::skeleton::{self, Prepared, guest};
 use crate::{Error, Result, files, templates, timestamp};
@@ -14,29 +14,11 @@ const COPYRIGHT: &str = include_str!("../../templates/copyright.hbs");
 
 /// A package before it has a format.
 #[derive(Debug, Clone)]
-pub struct Contents {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its release or revision.
-    pub release: String,
-    /// Its epoch.
-    pub epoch: Option<u32>,
-    /// One line.
-    pub summary: String,
-    /// Paragraphs.
-    pub description: String,
-    /// An SPDX expression.
-    pub license: String,
-    /// Who answers for it.
-    pub maintainer: Maintainer,
-    /// Its home page.
-    pub url: Option<String>,
+pub struct Contents<'a> {
+    /// The appliance that it brings: name, version, summary, changelog, ...
+    pub description: &'a Description,
     /// Packages of the family that it needs.
     pub depends: Vec<String>,
-    /// What changed, newest first.
-    pub changelog: Vec<Change>,
     /// Its files, in the order of their paths.
     pub files: Vec<PackagedFile>,
     /// The architecture that it is for; `None` if it fits all.
@@ -69,9 +51,9 @@ pub enum Role {
     License,
 }
 
-impl Contents {
+impl<'a> Contents<'a> {
     /// What the package of `description` for `family` holds.
-    pub fn new(description: &Description, prepared: &Prepared, family: Family) -> Result<Self> {
+    pub fn new(description: &'a Description, prepared: &Prepared, family: Family) -> Result<Self> {
         let name = &description.name;
         let time = skeleton::timestamp(description)?;
         let mut depends = description.packages.for_family(family);
@@ -79,17 +61,8 @@ impl Contents {
         depends.sort_unstable();
         depends.dedup();
         let mut contents = Self {
-            name: name.clone(),
-            version: description.version.clone(),
-            release: description.release.clone(),
-            epoch: description.epoch,
-            summary: description.summary.clone(),
-            description: description.description.clone(),
-            license: description.license.clone(),
-            maintainer: description.maintainer.clone(),
-            url: description.url.clone(),
+            description,
             depends: depends.into_iter().map(str::to_owned).collect(),
-            changelog: description.changelog.clone(),
             files: Vec::new(),
             architecture: architecture(description)?,
             timestamp: time,
@@ -146,11 +119,14 @@ impl Contents {
 
     /// Version and release, with the epoch if there is one.
     pub(super) fn full_version(&self) -> String {
-        let epoch = self
-            .epoch
-            .map(|epoch| format!("{epoch}:"))
-            .unwrap_or_default();
-        format!("{epoch}{}-{}", self.version, self.release)
+        let Description {
+            epoch,
+            version,
+            release,
+            ..
+        } = self.description;
+        let epoch = epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
+        format!("{epoch}{version}-{release}")
     }
 }
 

@@ -3,25 +3,25 @@
 //! Sources: deb(5), deb-control(5), deb-changelog(5), Debian Policy.
 
 use super::Contents;
-use crate::description::Maintainer;
+use crate::description::{Description, Maintainer};
 use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The package's file name.
-pub fn file_name(contents: &Contents) -> String {
-    let Contents {
+pub fn file_name(contents: &Contents<'_>) -> String {
+    let Description {
         name,
         version,
         release,
         ..
-    } = contents;
+    } = contents.description;
     format!("{name}_{version}-{release}_{}.deb", architecture(contents))
 }
 
 /// Debian's name of the architecture.
-fn architecture(contents: &Contents) -> &'static str {
+fn architecture(contents: &Contents<'_>) -> &'static str {
     match contents.architecture {
         None => "all",
         Some("aarch64") => "arm64",
@@ -30,7 +30,7 @@ fn architecture(contents: &Contents) -> &'static str {
 }
 
 /// The bytes of the package.
-pub fn build(contents: &Contents) -> Result<Vec<u8>> {
+pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let mut sums = String::new();
     for file in &contents.files {
         let sum: String = Md5::digest(&file.bytes)
@@ -176,7 +176,7 @@ const ESSENTIAL: [&str; 23] = [
     "util-linux",
 ];
 
-fn control(contents: &Contents) -> String {
+fn control(contents: &Contents<'_>) -> String {
     let names = contents.depends.iter().map(String::as_str);
     let mut depends: Vec<&str> = names.filter(|name| !ESSENTIAL.contains(name)).collect();
     depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"]);
@@ -187,6 +187,7 @@ fn control(contents: &Contents) -> String {
         .map(|file| file.bytes.len().div_ceil(1024))
         .sum();
     let homepage = contents
+        .description
         .url
         .as_ref()
         .map(|url| format!("Homepage: {url}\n"))
@@ -195,13 +196,13 @@ fn control(contents: &Contents) -> String {
         "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: {}\nInstalled-Size: {size}\n\
          Depends: {}\nSection: misc\nPriority: optional\nMulti-Arch: foreign\n{homepage}\
          Description: {}\n{}",
-        contents.name,
+        contents.description.name,
         contents.full_version(),
         architecture(contents),
-        person(&contents.maintainer),
+        person(&contents.description.maintainer),
         depends.join(", "),
-        contents.summary,
-        extended(&contents.description),
+        contents.description.summary,
+        extended(&contents.description.description),
     )
 }
 
@@ -240,9 +241,12 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// `changelog.Debian`.
-pub(super) fn changelog(contents: &Contents) -> String {
+pub(super) fn changelog(contents: &Contents<'_>) -> String {
     let entry = |version: &str, changes: &[String], author: &Maintainer, time: u32| {
-        let mut text = format!("{} ({version}) unstable; urgency=medium\n\n", contents.name);
+        let mut text = format!(
+            "{} ({version}) unstable; urgency=medium\n\n",
+            contents.description.name
+        );
         for change in changes {
             for (number, line) in wrap(change, 74).iter().enumerate() {
                 text.push_str(if number == 0 { "  * " } else { "    " });
@@ -254,6 +258,7 @@ pub(super) fn changelog(contents: &Contents) -> String {
         text
     };
     let mut entries: Vec<String> = contents
+        .description
         .changelog
         .iter()
         .map(|change| {
@@ -268,6 +273,7 @@ pub(super) fn changelog(contents: &Contents) -> String {
     // The newest entry has to be of this version.
     let version = contents.full_version();
     let current = contents
+        .description
         .changelog
         .first()
         .is_some_and(|change| change.version == version);
@@ -275,7 +281,12 @@ pub(super) fn changelog(contents: &Contents) -> String {
         let changes = ["Package made by Freezedry.".to_owned()];
         entries.insert(
             0,
-            entry(&version, &changes, &contents.maintainer, contents.timestamp),
+            entry(
+                &version,
+                &changes,
+                &contents.description.maintainer,
+                contents.timestamp,
+            ),
         );
     }
     entries.join("\n")

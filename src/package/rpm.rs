@@ -3,6 +3,7 @@
 //! This is the only file that knows the RPM library.
 
 use super::contents::{Contents, Role};
+use crate::description::Description;
 use crate::{Error, Result, error::Kind};
 use rpm::{
     BuildConfig, CompressionWithLevel, Dependency, FileOptions, Header, HeaderEntry, IndexData,
@@ -11,27 +12,27 @@ use rpm::{
 use std::collections::BTreeSet;
 
 /// The package's file name.
-pub fn file_name(contents: &Contents) -> String {
-    let Contents {
+pub fn file_name(contents: &Contents<'_>) -> String {
+    let Description {
         name,
         version,
         release,
         ..
-    } = contents;
+    } = contents.description;
     let architecture = contents.architecture.unwrap_or("noarch");
     format!("{name}-{version}-{release}.{architecture}.rpm")
 }
 
 /// The bytes of the package.
-pub fn build(contents: &Contents) -> Result<Vec<u8>> {
+pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let failed =
         |e: rpm::Error| Error::new(Kind::System, "cannot write the RPM package").caused_by(e);
-    let Contents {
+    let Description {
         name,
         version,
         release,
         ..
-    } = contents;
+    } = contents.description;
     let config = BuildConfig::v4()
         .source_date(contents.timestamp)
         // The smallest for a few kilobytes.
@@ -41,25 +42,25 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
     let mut builder = PackageBuilder::new(
         name,
         version,
-        &contents.license,
+        &contents.description.license,
         contents.architecture.unwrap_or("noarch"),
-        &contents.summary,
+        &contents.description.summary,
     );
     builder
         .using_config(config)
         .release(release)
-        .description(&contents.description)
+        .description(&contents.description.description)
         .group("Unspecified")
         .packager(format!(
             "{} <{}>",
-            contents.maintainer.name, contents.maintainer.email
+            contents.description.maintainer.name, contents.description.maintainer.email
         ))
         // The name of the machine that builds is nobody's business.
         .build_host("localhost");
-    if let Some(epoch) = contents.epoch {
+    if let Some(epoch) = contents.description.epoch {
         builder.epoch(epoch);
     }
-    if let Some(url) = &contents.url {
+    if let Some(url) = &contents.description.url {
         builder.url(url);
     }
     for package in &contents.depends {
@@ -85,7 +86,7 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
             .with_file_contents(file.bytes.clone(), options)
             .map_err(failed)?;
     }
-    for change in &contents.changelog {
+    for change in &contents.description.changelog {
         let version = if change.version.contains('-') {
             change.version.clone()
         } else {
@@ -110,8 +111,8 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
 }
 
 /// The directories that are ours alone, outermost first.
-fn directories(contents: &Contents) -> BTreeSet<String> {
-    let name = &contents.name;
+fn directories(contents: &Contents<'_>) -> BTreeSet<String> {
+    let name = &contents.description.name;
     let ours = [
         format!("/usr/share/freezedry/{name}/"),
         format!("/usr/share/licenses/{name}/"),
