@@ -3,15 +3,29 @@
 use crate::{Error, Result};
 use std::io::Read;
 
+const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+const XZ: &[u8] = b"\xfd7zXZ\0";
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// How `content` is compressed, in a word.
+pub fn name(content: &[u8]) -> &'static str {
+    match content {
+        content if content.starts_with(GZIP) => "gzip",
+        content if content.starts_with(XZ) => "xz",
+        content if content.starts_with(ZSTD) => "zstd",
+        _ => "uncompressed",
+    }
+}
+
 /// `content`, decompressed if it is gzip, xz or zstd, and as it is otherwise.
 /// More than `limit` bytes are an error; `name` is for messages.
 pub fn decompress(name: &str, content: Vec<u8>, limit: u64) -> Result<Vec<u8>> {
     let damaged = |e| Error::io("cannot decompress", name, e);
-    let reader: Box<dyn Read> = if content.starts_with(&[0x1f, 0x8b, 8]) {
+    let reader: Box<dyn Read> = if content.starts_with(GZIP) {
         Box::new(flate2::read::MultiGzDecoder::new(&content[..]))
-    } else if content.starts_with(b"\xfd7zXZ\0") {
+    } else if content.starts_with(XZ) {
         Box::new(xz2::read::XzDecoder::new_multi_decoder(&content[..]))
-    } else if content.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    } else if content.starts_with(ZSTD) {
         Box::new(zstd::Decoder::with_buffer(&content[..]).map_err(damaged)?)
     } else {
         return Ok(content);

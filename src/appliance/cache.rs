@@ -11,7 +11,7 @@ use super::{Appliance, STAMP};
 use crate::{Error, Result, files};
 use rustix::fs::{FlockOperation, RenameFlags};
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Changes with the layout of the cache, so that no version reads another's.
@@ -160,6 +160,101 @@ pub fn names(cache: &Path) -> Vec<String> {
     names
 }
 
+/// A directory in which something is made beside the place where it is to
+/// appear, removed with its handle.
+///
+/// It is locked while it is in use.  What a process that was killed left behind
+/// is not, and the next one removes it.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    /// A new one, on the file system of `out`.
+    pub fn beside(out: &Path) -> Result<Self> {
+        let parent = match out.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let name = out.file_name().unwrap_or(out.as_os_str());
+        let prefix = format!(".{}.freezedry.", name.to_string_lossy());
+        Self::sweep(parent, &prefix)?;
+        let cannot = |e| Error::io("cannot create a directory in", parent, e);
+        loop {
+            let directory = tempfile::Builder::new()
+                .prefix(&prefix)
+                .permissions(PermissionsExt::from_mode(0o755))
+                .tempdir_in(parent)
+                .map_err(cannot)?;
+            let lock = files::open(directory.path())?;
+            rustix::fs::flock(&lock, FlockOperation::LockExclusive)
+                .map_err(|e| Error::io("cannot lock", directory.path(), e))?;
+            // Before it was locked another process may have swept it away.
+            let same =
+                |meta: std::fs::Metadata| lock.metadata().is_ok_and(|l| l.ino() == meta.ino());
+            if directory.path().symlink_metadata().is_ok_and(same) {
+                let path = directory.keep();
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes what nobody uses any more.
+    fn sweep(parent: &Path, prefix: &str) -> Result<()> {
+        let cannot = |e| Error::io("cannot list", parent, e);
+        for entry in std::fs::read_dir(parent).map_err(cannot)?.flatten() {
+            if !entry.file_name().to_string_lossy().starts_with(prefix) {
+                continue;
+            }
+            // Somebody else may be faster, or it may be somebody else's.
+            let Ok(lock) = files::open(entry.path()) else {
+                continue;
+            };
+            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What was made has been moved away, or is of no use.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Takes the lock that supermin's `--lock` takes on `path`, and holds it until
+/// this process ends; `waiting` is called first if another process has it.
+///
+/// It is a POSIX record lock (`fcntl`) over the whole file: flock(2) would not
+/// keep supermin itself out.
+pub fn lock_as_supermin(path: &Path, waiting: &mut dyn FnMut()) -> Result<File> {
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|e| Error::io("cannot open the lock", path, e))?;
+    let cannot = |e: rustix::io::Errno| Error::io("cannot lock", path, e);
+    match rustix::fs::fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::AGAIN) => {
+            waiting();
+            rustix::fs::fcntl_lock(&lock, FlockOperation::LockExclusive).map_err(cannot)?;
+        }
+        result => result.map_err(cannot)?,
+    }
+    Ok(lock)
+}
+
 /// Puts the directory `new` where `old` is (or would be), in one step where the
 /// file system can exchange names, and removes the old one.
 pub fn replace_directory(new: &Path, old: &Path) -> Result<()> {
@@ -179,6 +274,11 @@ pub fn replace_directory(new: &Path, old: &Path) -> Result<()> {
             rustix::fs::rename(old, &aside).map_err(cannot)?;
             rustix::fs::rename(new, old).map_err(cannot)?;
             remove_tree(&aside)
+        }
+        // A directory of a lower layer of overlayfs cannot be renamed.
+        Err(rustix::io::Errno::XDEV) => {
+            remove_tree(old)?;
+            files::rename(new, old)
         }
         Err(e) => Err(cannot(e)),
     }
@@ -221,7 +321,6 @@ fn make_private(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_directory_is_replaced_and_the_old_one_vanishes() {

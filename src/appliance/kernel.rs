@@ -1,7 +1,8 @@
 //! Choosing a kernel of the host.
 
+use crate::compression::decompress;
 use crate::glob::below;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::cmp::Ordering;
 use std::fmt;
 use std::io::Read;
@@ -63,6 +64,9 @@ const SPECIAL: [&str; 8] = [
 /// Bytes that are enough to recognise a kernel: x86 keeps its version in the
 /// first 64 KiB.
 const HEAD: u64 = 64 << 10;
+
+/// More than any kernel, in bytes.
+const LIMIT: u64 = 1 << 30;
 
 /// What the choice depends on: files and directories whose change may change it.
 pub fn search_paths(root: &Path, request: &Request) -> Vec<PathBuf> {
@@ -131,6 +135,27 @@ fn none(rejected: &[Rejected]) -> Error {
         )),
         None => error.hint("install another kernel, or name one in SUPERMIN_KERNEL"),
     }
+}
+
+/// Puts `kernel` at `path`: a symlink to it, or a copy.
+///
+/// A copy is decompressed if the whole image is a gzip file, as on arm64 and
+/// riscv64: not every qemu can boot those.
+pub fn install(kernel: &Kernel, path: &Path, link: bool) -> Result<()> {
+    let image = &kernel.image;
+    if link {
+        let target = std::path::absolute(image)
+            .map_err(|e| Error::io("cannot find out the whole path of", image, e))?;
+        return std::os::unix::fs::symlink(target, path)
+            .map_err(|e| Error::io("cannot make the symlink", path, e));
+    }
+    if head(image).is_ok_and(|head| head.starts_with(&[0x1f, 0x8b])) {
+        let name = image.display().to_string();
+        return files::write(path, decompress(&name, files::read(image)?, LIMIT)?);
+    }
+    std::fs::copy(image, path)
+        .map_err(|e| Error::io(&format!("cannot copy `{}` to", image.display()), path, e))?;
+    Ok(())
 }
 
 /// The kernel that `SUPERMIN_KERNEL` names.

@@ -5,6 +5,7 @@ pub mod image;
 pub mod initrd;
 pub mod kernel;
 pub mod modules;
+mod newer;
 pub mod plan;
 mod planner;
 mod rehydrate;
@@ -13,7 +14,8 @@ mod tree;
 
 pub use planner::{Options, Report};
 pub use rehydrate::{
-    Freshness, Rehydration, Request, Statistics, ensure, explain, make, make_chroot,
+    Freshness, Prepared, Rehydration, Request, Statistics, ensure, explain, explain_chroot,
+    is_chroot_newer, make, make_chroot, outdated, prepare, write, write_chroot,
 };
 pub use tree::Conflict;
 
@@ -48,6 +50,16 @@ impl Appliance {
             initrd: directory.join("initrd"),
             root: directory.join("root"),
         }
+    }
+
+    /// The three files, and the `directory` that they lie in.
+    fn outputs(&self, directory: &Path) -> [PathBuf; 4] {
+        let Self {
+            kernel,
+            initrd,
+            root,
+        } = self.clone();
+        [directory.to_owned(), kernel, initrd, root]
     }
 
     /// Whether all three files are there and the image holds a file system.

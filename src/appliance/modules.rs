@@ -20,6 +20,29 @@ pub const NATIVE: &[&str] = &[
     "libcrc32c",
 ];
 
+/// What supermin's initrd loads, so that an appliance comes up on whatever disk
+/// its user gives it.
+pub const SUPERMIN: &[&str] = &[
+    "ext2",
+    "ext4",
+    "virtio*",
+    "libata*",
+    "piix*",
+    "sd_mod",
+    "ata_piix",
+    "crc*",
+    "libcrc*",
+    "ibmvscsi*",
+    "libnvdimm*",
+    "nd_pmem*",
+    "nd_btt*",
+    "nfit*",
+];
+
+/// Modules that [`SUPERMIN`]'s patterns match and that are of no use: this one
+/// pulls in the whole graphics stack.
+const UNWANTED: &[&str] = &["virtio_gpu"];
+
 /// The modules of a kernel, from its `modules.dep`.
 #[derive(Debug)]
 pub struct Index {
@@ -76,7 +99,7 @@ impl Index {
             if wanted.contains(['*', '?', '[']) {
                 let pattern = Pattern::new(&wanted.replace('-', "_"))?;
                 for (name, (path, _)) in &self.modules {
-                    if pattern.matches(Path::new(name)) {
+                    if pattern.matches(Path::new(name)) && !UNWANTED.contains(&name.as_str()) {
                         self.visit(path, &mut seen, &mut closure.files);
                     }
                 }

@@ -20,6 +20,21 @@ pub struct Plan {
     pub entries: Vec<Entry>,
 }
 
+impl Plan {
+    /// Gives absolute symlinks relative targets, so that a tree made of the plan
+    /// can be walked from outside.
+    pub fn make_links_relative(&mut self) {
+        for entry in &mut self.entries {
+            let depth = entry.path.components().count().saturating_sub(2);
+            if let Node::Symlink(target) = &mut entry.node
+                && let Ok(below) = target.strip_prefix("/")
+            {
+                *target = ["../".repeat(depth).as_ref(), below].iter().collect();
+            }
+        }
+    }
+}
+
 /// One path of the appliance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -64,4 +79,36 @@ pub enum Origin {
     Module,
     /// Made by Freezedry.
     Generated,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::appliance::tree::directory;
+
+    #[test]
+    fn absolute_links_become_relative_at_any_depth() {
+        for (path, target, expected) in [
+            (
+                "/usr/bin/awk",
+                "/etc/alternatives/awk",
+                "../../etc/alternatives/awk",
+            ),
+            ("/init", "/sbin/init", "sbin/init"),
+            ("/a/b", "c", "c"),
+        ] {
+            let mut plan = Plan {
+                entries: vec![Entry {
+                    node: Node::Symlink(target.into()),
+                    ..directory(path.into(), Origin::Generated)
+                }],
+            };
+            plan.make_links_relative();
+            assert_eq!(
+                plan.entries[0].node,
+                Node::Symlink(expected.into()),
+                "{path}"
+            );
+        }
+    }
 }

@@ -5,13 +5,13 @@ use super::tree::{Conflict, Parents, Tree, directory};
 use crate::glob::{self, Pattern};
 use crate::host::{ConfigState, Host, PackageId, Resolution};
 use crate::node::{Content, Node};
-use crate::skeleton::Skeleton;
+use crate::skeleton::{Skeleton, Visited};
 use crate::{Error, Result, files};
 use rustix::fs::Access;
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// How a plan is made.
@@ -23,6 +23,17 @@ pub struct Options {
     /// nobody edited, the links of the alternatives system, mount points, and
     /// an account for root.
     pub complete: bool,
+    /// Whether the list of packages goes in, as `/packagelist`.
+    pub package_list: bool,
+}
+
+impl Options {
+    /// As supermin makes its appliances.
+    pub const SUPERMIN: Self = Self {
+        resolution: Resolution::Compatible,
+        complete: false,
+        package_list: false,
+    };
 }
 
 impl Default for Options {
@@ -30,6 +41,7 @@ impl Default for Options {
         Self {
             resolution: Resolution::Correct,
             complete: true,
+            package_list: false,
         }
     }
 }
@@ -41,8 +53,10 @@ pub struct Report {
     pub packages: Vec<String>,
     /// Packages that the skeleton names and the host does not have.
     pub missing: Vec<String>,
-    /// How many paths an exclude pattern dropped.
-    pub excluded: usize,
+    /// The files of the skeleton, in the order in which they were read.
+    pub visited: Vec<Visited>,
+    /// Paths that an exclude pattern dropped.
+    pub excluded: Vec<PathBuf>,
     /// Files that this user may not read; they are empty in the appliance.
     pub unreadable: Vec<PathBuf>,
     /// Configuration files left out because somebody edited them on this host.
@@ -62,7 +76,10 @@ pub(super) fn plan(
         host,
         options,
         tree: Tree::new(HostParents(host)),
-        report: Report::default(),
+        report: Report {
+            visited: skeleton.visited.clone(),
+            ..Report::default()
+        },
         links: HashMap::new(),
     };
     planner.base_images(skeleton);
@@ -71,6 +88,15 @@ pub(super) fn plan(
     if options.complete {
         planner.alternatives();
         planner.necessities();
+    }
+    if options.package_list {
+        let list: String = planner
+            .report
+            .packages
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect();
+        planner.text("/packagelist", &list);
     }
     modules
         .into_iter()
@@ -96,7 +122,7 @@ impl Planner<'_> {
     fn base_images(&mut self, skeleton: &Skeleton) {
         for image in &skeleton.images {
             for member in &image.members {
-                self.tree.put(Entry {
+                self.tree.put_unpacked(Entry {
                     path: member.path.clone(),
                     node: member.node.clone(),
                     mode: member.mode,
@@ -137,7 +163,7 @@ impl Planner<'_> {
             .collect();
         for file in database.files(&closure)? {
             if excludes.iter().any(|pattern| pattern.matches(&file.path)) {
-                self.report.excluded += 1;
+                self.report.excluded.push(file.path);
             } else if file.config && !pristine.contains(&file.path) {
                 // From the base image, or not at all: it may hold secrets.
             } else {
@@ -199,8 +225,33 @@ impl Planner<'_> {
                 }
             }
         }
+        let target = match &node {
+            Node::Symlink(target) if !self.options.complete => Some(target.clone()),
+            _ => None,
+        };
         self.tree.put(entry_of(path, node, &meta, origin));
-        Ok(())
+        match target {
+            Some(target) => self.linked_directory(source, &target),
+            None => Ok(()),
+        }
+    }
+
+    /// supermin brings the directory that a symlink leads to, though not what
+    /// lies in it.
+    fn linked_directory(&mut self, link: &Path, target: &Path) -> Result<()> {
+        let leads_to = link.parent().unwrap_or(link).join(target);
+        if !glob::below(self.host.root(), &leads_to).is_dir() {
+            return Ok(());
+        }
+        let directory = if target.is_absolute() {
+            leads_to
+        } else {
+            normal(&leads_to)
+        };
+        if self.tree.get(&directory).is_some() {
+            return Ok(());
+        }
+        self.host_file(&directory, &directory, Origin::Parent)
     }
 
     /// Links such as `/usr/bin/awk -> /etc/alternatives/awk -> /usr/bin/mawk`:
@@ -254,15 +305,35 @@ impl Planner<'_> {
             ("/etc/group", "root:x:0:\ntty:x:5:\n"),
         ] {
             if self.tree.get(Path::new(path)).is_none() {
-                let entry = directory_entry(Path::new(path));
-                self.tree.put(Entry {
-                    node: Node::File(Content::Bytes(text.as_bytes().into())),
-                    mode: 0o644,
-                    ..entry
-                });
+                self.text(path, text);
             }
         }
     }
+
+    /// Puts in a file of ours, for everybody to read.
+    fn text(&mut self, path: &str, text: &str) {
+        let entry = directory_entry(Path::new(path));
+        self.tree.put(Entry {
+            node: Node::File(Content::Bytes(text.as_bytes().into())),
+            mode: 0o644,
+            ..entry
+        });
+    }
+}
+
+/// `path` without `.` and `..`, as text.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
 }
 
 fn directory_entry(path: &Path) -> Entry {

@@ -1,14 +1,14 @@
 //! From skeleton and host to the three files of an appliance.
 
-use super::cache::{self, Slot};
+use super::cache::{self, Scratch, Slot};
 use super::image::chroot::{self, Skipped};
 use super::image::{ext2, sink};
 use super::kernel::{self, Kernel};
-use super::modules::{self, Index};
+use super::modules::Index;
 use super::plan::{Entry, Origin, Plan};
 use super::planner::{self, Options, Report};
 use super::stamp::{Fingerprint, Stamp};
-use super::{Appliance, STAMP, initrd};
+use super::{Appliance, STAMP, initrd, newer};
 use crate::host::Host;
 use crate::node::{Content, Node};
 use crate::{Error, Result, files, skeleton};
@@ -22,13 +22,19 @@ pub struct Request {
     pub skeleton: Vec<PathBuf>,
     /// How the plan is made.
     pub options: Options,
-    /// Kernel modules beyond those that booting needs: their names, loaded
-    /// before the root file system is mounted.
+    /// Kernel modules that the initrd loads if the kernel has them; patterns
+    /// of fnmatch(3) are fine.  [`modules::NATIVE`] is what our own machines need.
+    pub drivers: &'static [&'static str],
+    /// Kernel modules beyond `drivers`: their names, loaded before the root
+    /// file system is mounted.
     pub modules: Vec<String>,
     /// Whether the whole of `/lib/modules/VERSION` goes in.
     pub all_modules: bool,
     /// Which kernel.
     pub kernel: kernel::Request,
+    /// Whether the kernel is only linked to.  Copied, an appliance survives the
+    /// kernel's removal, and virtualisation daemons can relabel it.
+    pub link_kernel: bool,
     /// The size of the root file system in bytes; `None` for 4 GiB, sparse.
     pub size: Option<u64>,
 }
@@ -74,12 +80,17 @@ pub enum Freshness {
 }
 
 /// Everything that is known before anything is written.
-struct Prepared {
-    plan: Plan,
-    report: Report,
-    selection: kernel::Selection,
+#[derive(Debug)]
+pub struct Prepared {
+    /// What goes into the root file system.
+    pub plan: Plan,
+    /// What the plan is made of and what was left out.
+    pub report: Report,
+    /// The kernel, and those that were not taken.
+    pub selection: kernel::Selection,
+    /// Kernel modules in the initrd.
+    pub modules: usize,
     initrd: Vec<u8>,
-    modules: usize,
     fingerprint: Fingerprint,
 }
 
@@ -94,36 +105,94 @@ pub fn explain(request: &Request, host: &Host) -> Result<(Plan, Report, Kernel)>
 /// `out` appears whole or not at all.
 pub fn make(request: &Request, host: &Host, out: &Path) -> Result<Rehydration> {
     let prepared = prepare(request, host)?;
-    let scratch = beside(out)?;
-    let made = scratch.path().join("appliance");
-    files::create_dir_all(&made)?;
-    write(&prepared, request, &made)?;
-    cache::replace_directory(&made, out)?;
+    write(&prepared, request, host, out)?;
     Ok(prepared.into_rehydration())
+}
+
+/// Carries out what was prepared, in the directory `out`, which appears whole
+/// or not at all.
+pub fn write(prepared: &Prepared, request: &Request, host: &Host, out: &Path) -> Result<()> {
+    let scratch = Scratch::beside(out)?;
+    fill(prepared, request, scratch.path())?;
+    let stamp = Stamp {
+        inputs: inputs(request, host)?,
+        plan: prepared.fingerprint.hex(),
+    };
+    stamp.write(&scratch.path().join(STAMP))?;
+    cache::replace_directory(scratch.path(), out)
 }
 
 /// Makes the root file system of the appliance as the directory tree `out`,
 /// replacing what is there; no kernel is needed.
 pub fn make_chroot(request: &Request, host: &Host, out: &Path) -> Result<(Report, Skipped)> {
-    let skeleton = skeleton::read(&request.skeleton)?;
-    let (plan, report) = planner::plan(&skeleton, host, Vec::new(), request.options)?;
-    let scratch = beside(out)?;
-    let tree = scratch.path().join("root");
-    let skipped = chroot::write(&plan, &tree)?;
-    cache::replace_directory(&tree, out)?;
+    let (plan, report) = explain_chroot(request, host)?;
+    let skipped = write_chroot(&plan, out)?;
     Ok((report, skipped))
 }
 
-/// A scratch directory on the file system of `out`, removed with its handle.
-fn beside(out: &Path) -> Result<tempfile::TempDir> {
-    let parent = match out.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
+/// The plan that [`make_chroot`] would carry out.
+pub fn explain_chroot(request: &Request, host: &Host) -> Result<(Plan, Report)> {
+    let skeleton = skeleton::read(&request.skeleton)?;
+    planner::plan(&skeleton, host, Vec::new(), request.options)
+}
+
+/// Makes the tree of `plan` in the directory `out`, which appears whole or not
+/// at all.
+pub fn write_chroot(plan: &Plan, out: &Path) -> Result<Skipped> {
+    let scratch = Scratch::beside(out)?;
+    let tree = scratch.path().join("root");
+    let skipped = chroot::write(plan, &tree)?;
+    cache::replace_directory(&tree, out)?;
+    Ok(skipped)
+}
+
+/// Whether the tree in the directory `out` is newer than all that it was made
+/// from; a tree has no room for a stamp.
+pub fn is_chroot_newer(request: &Request, host: &Host, out: &Path) -> Result<bool> {
+    newer::is_newer(&[out.to_owned()], &timed_inputs(request, host))
+}
+
+/// The files whose times supermin looks at.
+fn timed_inputs(request: &Request, host: &Host) -> Vec<PathBuf> {
+    let databases = host.database_paths().into_iter();
+    let databases = databases.filter(|path| path.symlink_metadata().is_ok());
+    request.skeleton.iter().cloned().chain(databases).collect()
+}
+
+/// Whether the appliance in the directory `out` is as `request` and `host` want
+/// it now: `None` if it is, else what is to be made and why.
+///
+/// An appliance without a stamp was made by another program; of that one only
+/// the times of its files can tell, as supermin judges.
+pub fn outdated(
+    request: &Request,
+    host: &Host,
+    out: &Path,
+) -> Result<Option<(Box<Prepared>, &'static str)>> {
+    let appliance = Appliance::at(out);
+    let stamp = Stamp::read(&out.join(STAMP)).ok();
+    let whole = appliance.is_whole();
+    let reason = match &stamp {
+        _ if out.symlink_metadata().is_err() => "there was none yet",
+        _ if !whole => "it is not whole",
+        None if newer::is_newer(&appliance.outputs(out), &timed_inputs(request, host))? => {
+            return Ok(None);
+        }
+        None => "an input is newer",
+        Some(stamp) if stamp.inputs == inputs(request, host)? => return Ok(None),
+        Some(_) => "what goes into it has changed",
     };
-    tempfile::Builder::new()
-        .prefix(".freezedry.")
-        .tempdir_in(parent)
-        .map_err(|e| Error::io("cannot create a directory in", parent, e))
+    let prepared = prepare(request, host)?;
+    if let Some(stamp) = stamp
+        && whole
+        && stamp.plan == prepared.fingerprint.hex()
+    {
+        // Something that was looked at has changed, but nothing that goes in.
+        let inputs = inputs(request, host)?;
+        Stamp { inputs, ..stamp }.write(&out.join(STAMP))?;
+        return Ok(None);
+    }
+    Ok(Some((Box::new(prepared), reason)))
 }
 
 /// Makes sure that `slot` holds an appliance that is as `request` and `host`
@@ -176,7 +245,7 @@ fn make_in(
         None => "there was none yet",
     };
     let scratch = slot.scratch()?;
-    write(&prepared, request, &scratch)?;
+    fill(&prepared, request, &scratch)?;
     stamp.write(&scratch.join(STAMP))?;
     let appliance = slot.publish(&scratch)?;
     let rehydration = Box::new(prepared.into_rehydration());
@@ -198,10 +267,12 @@ fn inputs(request: &Request, host: &Host) -> Result<String> {
         "{:?}",
         (
             &request.options,
+            request.drivers,
             &request.modules,
             request.all_modules,
             &request.kernel,
-            request.size
+            request.link_kernel,
+            request.size,
         )
     ));
     print.contents(&request.skeleton)?;
@@ -214,13 +285,15 @@ fn inputs(request: &Request, host: &Host) -> Result<String> {
     Ok(print.hex())
 }
 
-fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
+/// Finds out all that is needed to write an appliance, without writing it.
+pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
     let skeleton = skeleton::read(&request.skeleton)?;
     let selection = kernel::choose(host.root(), &request.kernel)?;
     let kernel = &selection.kernel;
 
     let index = Index::load(&kernel.modules)?;
-    let wanted: Vec<&str> = modules::NATIVE
+    let wanted: Vec<&str> = request
+        .drivers
         .iter()
         .copied()
         .chain(request.modules.iter().map(String::as_str))
@@ -253,6 +326,7 @@ fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
         .plan(&plan)
         .add(&initrd)
         .identity(&kernel.image)
+        .number(request.link_kernel.into())
         .number(request.size.unwrap_or(0));
     Ok(Prepared {
         plan,
@@ -264,12 +338,14 @@ fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
     })
 }
 
-fn write(prepared: &Prepared, request: &Request, directory: &Path) -> Result<()> {
+/// Writes the three files to `directory`.
+fn fill(prepared: &Prepared, request: &Request, directory: &Path) -> Result<()> {
     let appliance = Appliance::at(directory);
-    // Copied, not linked: an appliance is to survive the kernel's removal, and
-    // virtualisation daemons have to be able to relabel it.
-    std::fs::copy(&prepared.selection.kernel.image, &appliance.kernel)
-        .map_err(|e| Error::io("cannot copy the kernel to", &appliance.kernel, e))?;
+    kernel::install(
+        &prepared.selection.kernel,
+        &appliance.kernel,
+        request.link_kernel,
+    )?;
     files::write(&appliance.initrd, &prepared.initrd)?;
     let digest = prepared.fingerprint.bytes();
     let options = ext2::Options {

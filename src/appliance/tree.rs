@@ -80,6 +80,21 @@ impl<P: Parents> Tree<P> {
         }
     }
 
+    /// Puts in an entry of an archive: as [`Tree::put`], but a directory that is
+    /// there already takes the metadata that the archive gives it, as when tar
+    /// unpacks it.
+    pub(super) fn put_unpacked(&mut self, entry: Entry) {
+        if entry.node == Node::Directory
+            && let Ok(path) = self.place(&entry.path)
+            && let Some(there) = self.entries.get_mut(&path)
+            && there.node == Node::Directory
+        {
+            *there = Entry { path, ..entry };
+        } else {
+            self.put(entry);
+        }
+    }
+
     /// Whether the appliance has something at `path`, following symlinks
     /// of directories above it but not the last one.
     pub(super) fn get(&mut self, path: &Path) -> Option<&Entry> {
@@ -264,6 +279,18 @@ mod tests {
             ["/", "/lib", "/usr", "/usr/lib", "/usr/lib/a", "/usr/lib/d"]
         );
         assert_eq!(conflicts, []);
+    }
+
+    #[test]
+    fn a_directory_of_an_archive_keeps_its_own_mode() {
+        let mut tree = Tree::new(Merged);
+        tree.put(file("/a/b", "1"));
+        for mode in [0o700, 0o750] {
+            let own = directory("/a".into(), Origin::Generated);
+            tree.put_unpacked(Entry { mode, ..own });
+        }
+        tree.put(directory("/a".into(), Origin::Generated));
+        assert_eq!(tree.get(Path::new("/a")).unwrap().mode, 0o750);
     }
 
     #[test]

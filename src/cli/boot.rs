@@ -2,7 +2,7 @@
 
 use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
-use crate::appliance::{self, Freshness, Options, Request};
+use crate::appliance::{self, Freshness, Options, Request, modules};
 use crate::boot::accelerator::{Accelerator, Choice, Memory};
 use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
@@ -110,9 +110,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let request = Request {
         skeleton: vec![skeleton],
         options: Options::default(),
+        drivers: modules::NATIVE,
         modules: settings.modules,
         all_modules: settings.all_modules,
         kernel: rehydrate::kernel_request(),
+        link_kernel: false,
         size: None,
     };
     let (appliance, freshness) = appliance::ensure(&slot, &request, &host, waiting)?;

@@ -6,13 +6,16 @@ mod boot;
 mod check;
 mod clean;
 mod describe;
+mod dropin;
 mod package;
 mod prepare;
 mod rehydrate;
 
 use crate::Error;
 use clap::{Parser, Subcommand};
+use dropin::Program;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Whole virtual machines in packages of a few kilobytes.
@@ -56,6 +59,10 @@ const COULD_NOT_BOOT: u8 = 125;
 /// Runs the command that `args` (program name first) ask for.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some((program, words)) = called_as(&args) {
+        restore_sigpipe();
+        return program.run(words);
+    }
     // Every status below 125 may be the guest's own, so wrong usage is 125 too.
     let booting = args.get(1).is_some_and(|word| word == "boot");
     if !booting {
@@ -91,6 +98,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(if booting { COULD_NOT_BOOT } else { 1 })
         }
     }
+}
+
+/// The program that this one is called as, by its own name or by its first
+/// word, if that is another than freezedry; and the words behind it.
+fn called_as(args: &[OsString]) -> Option<(Program, &[OsString])> {
+    let own = Path::new(args.first()?).file_name()?.to_str();
+    if let Some(program) = own.and_then(Program::named) {
+        return Some((program, &args[1..]));
+    }
+    let program = Program::named(args.get(1)?.to_str()?)?;
+    Some((program, &args[2..]))
 }
 
 /// One line, since callers often show no more than the last one.

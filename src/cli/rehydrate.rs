@@ -1,8 +1,8 @@
 //! `freezedry rehydrate`: a skeleton and this host become an appliance.
 
 use super::{Status, notice};
-use crate::appliance::plan::{Origin, Plan};
-use crate::appliance::{self, Options, Rehydration, Report, Request, kernel};
+use crate::appliance::plan::{Entry, Origin, Plan};
+use crate::appliance::{self, Options, Rehydration, Report, Request, kernel, modules};
 use crate::description;
 use crate::host::Host;
 use crate::node::Node;
@@ -46,9 +46,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let request = Request {
         skeleton: arguments.skeleton.clone(),
         options: Options::default(),
+        drivers: modules::NATIVE,
         modules: arguments.modules.clone(),
         all_modules: arguments.all_modules,
         kernel: kernel_request(),
+        link_kernel: false,
         size: arguments.size,
     };
     let host = Host::detect(Path::new("/"))?;
@@ -121,8 +123,8 @@ fn explain_report(report: &Report) {
             report.missing.join(", ")
         ));
     }
-    if report.excluded > 0 {
-        notice(&format!("{} paths excluded", report.excluded));
+    if !report.excluded.is_empty() {
+        notice(&format!("{} paths excluded", report.excluded.len()));
     }
     for path in &report.unreadable {
         notice(&format!(
@@ -145,24 +147,27 @@ fn explain_report(report: &Report) {
     }
 }
 
-/// One line an entry, in the manner of `ls -l`.
 fn print_plan(plan: &Plan) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for entry in &plan.entries {
-        writeln!(
-            out,
-            "{}{:04o} {}:{} {:>9} {}{} <- {}",
-            letter(&entry.node),
-            entry.mode,
-            entry.uid,
-            entry.gid,
-            entry.size(),
-            entry.path.display(),
-            target(&entry.node),
-            origin(&entry.origin)
-        )?;
+        writeln!(out, "{}", line(entry))?;
     }
     out.flush()
+}
+
+/// An entry in the manner of `ls -l`, with its origin.
+pub(super) fn line(entry: &Entry) -> String {
+    format!(
+        "{}{:04o} {}:{} {:>9} {}{} <- {}",
+        letter(&entry.node),
+        entry.mode,
+        entry.uid,
+        entry.gid,
+        entry.size(),
+        entry.path.display(),
+        target(&entry.node),
+        origin(&entry.origin)
+    )
 }
 
 fn letter(node: &Node) -> char {

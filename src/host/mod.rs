@@ -16,6 +16,17 @@ use crate::{Error, Result, files};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+/// supermin's names of the package databases it knows, in its order.
+pub const DRIVERS: [&str; 7] = [
+    "arch/pacman",
+    "debian/dpkg",
+    "openmandriva/rpm",
+    "mageia/rpm",
+    "opensuse/rpm",
+    "ibm_powerkvm/rpm",
+    "fedora/rpm",
+];
+
 /// A host, below a root directory.
 #[derive(Debug)]
 pub struct Host {
@@ -76,6 +87,20 @@ impl Host {
     /// Its family of distributions.
     pub fn family(&self) -> Family {
         self.family
+    }
+
+    /// supermin's name of its package database: one of [`DRIVERS`], or one in
+    /// their manner.
+    pub fn driver(&self) -> &'static str {
+        match (self.family, self.os.id.as_str()) {
+            (Family::Debian, _) => "debian/dpkg",
+            (Family::Arch, _) => "arch/pacman",
+            (Family::Suse, _) => "opensuse/rpm",
+            (Family::Fedora, "mageia") => "mageia/rpm",
+            (Family::Fedora, "openmandriva") => "openmandriva/rpm",
+            (Family::Fedora, _) => "fedora/rpm",
+            (Family::Alpine, _) => "alpine/apk",
+        }
     }
 
     /// Its package database, read at the first call.

@@ -14,6 +14,7 @@ pub use archive::{Member, pack, unpack};
 pub use prepare::{DEFAULT_TIMESTAMP, Prepared, Request, prepare, timestamp, write};
 pub use read::read;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a skeleton says, in the order in which its files were visited.
@@ -28,6 +29,17 @@ pub struct Skeleton {
     pub excludes: Vec<String>,
     /// The tar files; a later one wins where two have the same path.
     pub images: Vec<BaseImage>,
+    /// The files that it was read from.
+    pub visited: Vec<Visited>,
+}
+
+/// A file of a skeleton, for explanations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visited {
+    /// Its path.
+    pub path: PathBuf,
+    /// What it is, in a few words.
+    pub kind: String,
 }
 
 /// One tar file of a skeleton.

@@ -1,8 +1,8 @@
 //! Reading a skeleton.
 
 use super::sniff::{self, Kind};
-use super::{BaseImage, Skeleton, archive};
-use crate::compression::decompress;
+use super::{BaseImage, Skeleton, Visited, archive};
+use crate::compression::{self, decompress};
 use crate::{Error, Result, files};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,9 @@ fn visit(path: &Path, skeleton: &mut Skeleton) -> Result<()> {
         .hint("remove it"));
     }
     let name = path.display().to_string();
-    let content = decompress(&name, files::read(path)?, sniff::LIMIT)?;
+    let packed = files::read(path)?;
+    let compression = compression::name(&packed);
+    let content = decompress(&name, packed, sniff::LIMIT)?;
     let lines = || -> Result<Vec<String>> {
         let text = String::from_utf8(content.clone()).map_err(|e| {
             Error::input(format!("the skeleton's file `{name}` is not UTF-8")).caused_by(e)
@@ -48,7 +50,12 @@ fn visit(path: &Path, skeleton: &mut Skeleton) -> Result<()> {
         let lines = text.lines().filter(|line| !line.is_empty());
         Ok(lines.map(str::to_owned).collect())
     };
-    match sniff::kind(&name, &content)? {
+    let kind = sniff::kind(&name, &content)?;
+    skeleton.visited.push(Visited {
+        path: path.to_owned(),
+        kind: format!("{compression} {kind}"),
+    });
+    match kind {
         Kind::Empty => {}
         Kind::Tar => skeleton.images.push(BaseImage {
             name: path

@@ -1,6 +1,7 @@
 //! What a file of a skeleton is, judged by its content alone.
 
 use crate::{Error, Result};
+use std::fmt;
 
 /// More than any real base image, little enough to survive a crafted one.
 pub(super) const LIMIT: u64 = 4 << 30;
@@ -18,6 +19,19 @@ pub(super) enum Kind {
     HostFiles,
     /// Exclude patterns, one a line, each after a `-`.
     Excludes,
+}
+
+/// As supermin names them.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "empty",
+            Self::Tar => "base image (tar)",
+            Self::Packages => "packages",
+            Self::HostFiles => "hostfiles",
+            Self::Excludes => "excludefiles",
+        })
+    }
 }
 
 /// The kind of `content`, which is not compressed; `name` is for the message.
