@@ -2,7 +2,7 @@
 
 use crate::support::{require, require_root, run};
 use freezedry::appliance::image::{chroot, ext2, sink};
-use freezedry::appliance::plan::{Content, Entry, Node, Origin, Plan};
+use freezedry::appliance::plan::{Content, Entry, Node, Origin, Plan, Xattr};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -19,6 +19,7 @@ fn entry(path: impl Into<PathBuf>, node: Node) -> Entry {
         uid: 0,
         gid: 0,
         mtime: 1_700_000_000,
+        xattrs: Vec::new(),
         origin: Origin::Generated,
     }
 }
@@ -287,6 +288,82 @@ fn a_real_tree_survives_the_kernel() {
     run(Command::new("umount").arg(&mount));
     result.unwrap();
     fsck(&image);
+}
+
+/// The kernel is the judge; what it cannot read back it would not have stored.
+#[test]
+fn extended_attributes_are_kept_in_image_and_chroot() {
+    if !require(&["e2fsck", "mount"]) || !require_root() {
+        return;
+    }
+    let xattr = |name: &str, value: &[u8]| Xattr {
+        name: name.into(),
+        value: value.into(),
+    };
+    // cap_net_raw=ep, as `struct vfs_cap_data` of linux/capability.h.
+    let capability = xattr(
+        "security.capability",
+        &[
+            1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ],
+    );
+    let cases = [
+        ("/ping", vec![capability.clone()]),
+        (
+            "/two",
+            vec![xattr("user.z", b"x"), xattr("user.a", b"12345")],
+        ),
+        (
+            "/large",
+            vec![
+                xattr("user.long", &[9; 3000]),
+                xattr("user.empty", b""),
+                capability,
+            ],
+        ),
+    ];
+    let mut entries = vec![entry("/", Node::Directory)];
+    for (path, xattrs) in &cases {
+        entries.push(Entry {
+            xattrs: xattrs.clone(),
+            ..file(path, b"content".to_vec())
+        });
+    }
+    let plan = Plan { entries };
+    let (dir, image) = write(&plan, Some(16 << 20));
+    let mount = dir.path().join("mnt");
+    std::fs::create_dir(&mount).unwrap();
+    run(Command::new("mount")
+        .args(["-o", "loop,ro"])
+        .args([&image, &mount]));
+    let tree = dir.path().join("tree");
+    chroot::write(&plan, &tree).unwrap();
+    let found = [&mount, &tree].map(|root| {
+        let read = |path: &str, xattr: &Xattr| {
+            let mut value = vec![0; 5000];
+            let path = root.join(path.trim_start_matches('/'));
+            rustix::fs::lgetxattr(path, &xattr.name, &mut value)
+                .map(|length| value[..length].to_vec())
+        };
+        let of = |(path, xattrs): &(&str, Vec<Xattr>)| {
+            xattrs
+                .iter()
+                .map(|xattr| read(path, xattr))
+                .collect::<Vec<_>>()
+        };
+        cases.iter().map(of).collect::<Vec<_>>()
+    });
+    run(Command::new("umount").arg(&mount));
+    let expected = |(_, xattrs): &(&str, Vec<Xattr>)| {
+        xattrs
+            .iter()
+            .map(|xattr| Ok(xattr.value.clone()))
+            .collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = cases.iter().map(expected).collect();
+    for found in found {
+        assert_eq!(found, expected);
+    }
 }
 
 fn walk(source: &Path, path: &Path, entries: &mut Vec<Entry>) {

@@ -50,6 +50,8 @@ pub struct Entry {
     pub gid: u32,
     /// Modification time, in seconds since 1970.
     pub mtime: i64,
+    /// Extended attributes of a regular file.
+    pub xattrs: Vec<Xattr>,
     /// Why it is here; for people, see `freezedry rehydrate --explain`.
     pub origin: Origin,
 }
@@ -62,6 +64,15 @@ impl Entry {
             _ => 0,
         }
     }
+}
+
+/// An extended attribute, see xattr(7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Xattr {
+    /// Its name, with prefix.
+    pub name: String,
+    /// Its value.
+    pub value: Vec<u8>,
 }
 
 /// Why an entry is in the plan.

@@ -1,6 +1,6 @@
 //! Making the plan: a skeleton and a host's packages become a list of paths.
 
-use super::plan::{Entry, Origin, Plan};
+use super::plan::{Entry, Origin, Plan, Xattr};
 use super::tree::{Conflict, Parents, Tree, directory};
 use crate::glob::{self, Pattern};
 use crate::host::{ConfigState, Host, PackageId, Resolution};
@@ -129,6 +129,7 @@ impl Planner<'_> {
                     uid: member.uid,
                     gid: member.gid,
                     mtime: member.mtime,
+                    xattrs: Vec::new(),
                     origin: Origin::BaseImage(image.name.clone()),
                 });
             }
@@ -229,7 +230,11 @@ impl Planner<'_> {
             Node::Symlink(target) if !self.options.complete => Some(target.clone()),
             _ => None,
         };
-        self.tree.put(entry_of(path, node, &meta, origin));
+        let mut entry = entry_of(path, node, &meta, origin);
+        if meta.is_file() {
+            entry.xattrs = xattrs(&real);
+        }
+        self.tree.put(entry);
         match target {
             Some(target) => self.linked_directory(source, &target),
             None => Ok(()),
@@ -363,8 +368,34 @@ fn entry_of(path: &Path, node: Node, meta: &Metadata, origin: Origin) -> Entry {
         uid: meta.uid(),
         gid: meta.gid(),
         mtime: meta.mtime(),
+        xattrs: Vec::new(),
         origin,
     }
+}
+
+/// The extended attributes of a file that mean the same in another system:
+/// capabilities, and those of users.  SELinux labels are of the host's policy.
+fn xattrs(path: &Path) -> Vec<Xattr> {
+    // Nearly all files have none, or lie on a file system without.
+    if rustix::fs::llistxattr(path, &mut [0u8; 0]).unwrap_or(0) == 0 {
+        return Vec::new();
+    }
+    let mut names = vec![0; 64 << 10]; // the most that the kernel has
+    let length = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
+    let names = names[..length].split(|&byte| byte == 0);
+    names
+        .filter_map(|name| std::str::from_utf8(name).ok())
+        .filter(|name| *name == "security.capability" || name.starts_with("user."))
+        .filter_map(|name| {
+            let mut value = vec![0; 64 << 10];
+            let length = rustix::fs::lgetxattr(path, name, &mut value).ok()?;
+            value.truncate(length);
+            Some(Xattr {
+                name: name.into(),
+                value,
+            })
+        })
+        .collect()
 }
 
 fn node_of(path: &Path, meta: &Metadata) -> Result<Node> {

@@ -110,6 +110,9 @@ impl Fingerprint {
                 self.number(number);
             }
             self.add(entry.mtime.to_le_bytes());
+            for xattr in &entry.xattrs {
+                self.add(&xattr.name).add(&xattr.value);
+            }
             match &entry.node {
                 Node::Directory => self.add("directory"),
                 Node::File(Content::Bytes(bytes)) => self.add("bytes").add(bytes),

@@ -206,6 +206,7 @@ pub(super) fn directory(path: PathBuf, origin: Origin) -> Entry {
         uid: 0,
         gid: 0,
         mtime: 0,
+        xattrs: Vec::new(),
         origin,
     }
 }

@@ -5,6 +5,7 @@
 //! file is shows in its content.
 
 mod archive;
+pub mod from_packages;
 pub mod guest;
 mod prepare;
 mod read;

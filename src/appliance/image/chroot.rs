@@ -5,7 +5,7 @@ use super::sink::{clone_range, open_source};
 use crate::appliance::plan::{Entry, Plan};
 use crate::node::{Content, Node};
 use crate::{Error, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -104,14 +104,27 @@ fn write_file(content: &Content, path: &Path) -> Result<()> {
 }
 
 fn set_metadata(entry: &Entry, path: &Path, root: bool) -> Result<()> {
-    let cannot = |e: rustix::io::Errno| Error::io("cannot set owner, mode or time of", path, e);
+    let cannot =
+        |e: rustix::io::Errno| Error::io("cannot set owner, attributes or time of", path, e);
     if root {
         let owner = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
         let no_follow = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::chownat(CWD, path, Some(owner.0), Some(owner.1), no_follow).map_err(cannot)?;
     }
+    for xattr in entry
+        .xattrs
+        .iter()
+        .filter(|xattr| root || xattr.name.starts_with("user."))
+    {
+        // A file system without them is no reason to fail.
+        match rustix::fs::lsetxattr(path, &xattr.name, &xattr.value, XattrFlags::empty()) {
+            Err(rustix::io::Errno::OPNOTSUPP) => {}
+            result => result.map_err(cannot)?,
+        }
+    }
     if !matches!(entry.node, Node::Symlink(_)) {
-        // After the owner: a change of owner takes set-user-ID bits away.
+        // After the owner: a change of owner takes set-user-ID bits away (and
+        // capabilities).
         std::fs::set_permissions(path, PermissionsExt::from_mode(entry.mode.into()))
             .map_err(|e| Error::io("cannot set the mode of", path, e))?;
     }

@@ -8,6 +8,8 @@ use crate::node::Node;
 pub(super) const SIZE: usize = 256;
 /// Bytes of the fields after the first 128 that are in use.
 const EXTRA: u16 = 32;
+/// Bytes for extended attributes at the end of an inode.
+pub(super) const XATTR_ROOM: usize = SIZE - 128 - EXTRA as usize;
 /// The largest file, in bytes: `i_blocks` counts 512-byte units in 32 bits.
 pub(super) const MAX_SIZE: u64 = (1 << 41) - (1 << 33);
 
@@ -28,6 +30,10 @@ pub(super) struct Inode {
     pub(super) size: u64,
     /// Blocks in use, those of the map included.
     blocks: u64,
+    /// The block with extended attributes that do not fit into the inode, or 0.
+    xattr_block: u32,
+    /// Extended attributes in the inode, as they lie on the disk.
+    inline: Vec<u8>,
     /// `i_block`: block numbers, a short symlink's target, or a device.
     block: [u8; 60],
 }
@@ -67,6 +73,8 @@ impl Inode {
             links: 1,
             size: 0,
             blocks: 0,
+            xattr_block: 0,
+            inline: Vec::new(),
             block,
         }
     }
@@ -78,6 +86,18 @@ impl Inode {
     pub(super) fn set_fast_symlink(&mut self, target: &[u8]) {
         self.size = target.len() as u64;
         self.block[..target.len()].copy_from_slice(target);
+    }
+
+    /// Puts extended attributes into the inode itself.
+    pub(super) fn set_inline_xattrs(&mut self, bytes: Vec<u8>) {
+        self.inline = bytes;
+    }
+
+    /// Says that extended attributes lie in `block`; to be called after
+    /// [`Inode::map`], which counts blocks anew.
+    pub(super) fn set_xattr_block(&mut self, block: u32) {
+        self.xattr_block = block;
+        self.blocks += 1;
     }
 
     /// Lists `blocks` in the inode, and in map blocks taken from `allocator`,
@@ -135,6 +155,7 @@ impl Inode {
             &((self.blocks * (BLOCK / 512)) as u32).to_le_bytes(),
         );
         put(out, 0x28, &self.block);
+        put(out, 0x68, &self.xattr_block.to_le_bytes());
         put(out, 0x6c, &((self.size >> 32) as u32).to_le_bytes());
         put(out, 0x78, &((self.uid >> 16) as u16).to_le_bytes());
         put(out, 0x7a, &((self.gid >> 16) as u16).to_le_bytes());
@@ -142,6 +163,7 @@ impl Inode {
         for at in [0x84, 0x88, 0x8c, 0x94] {
             put(out, at, &epoch.to_le_bytes());
         }
+        put(out, SIZE - XATTR_ROOM, &self.inline);
     }
 }
 

@@ -12,6 +12,7 @@ mod allocate;
 mod directory;
 mod inode;
 mod superblock;
+mod xattr;
 
 use crate::appliance::plan::{Entry, Origin, Plan};
 use crate::appliance::tree;
@@ -23,6 +24,7 @@ use inode::Inode;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use xattr::Encoded;
 
 /// The size of a block, in bytes.
 pub const BLOCK: u64 = 4096;
@@ -249,6 +251,7 @@ impl<'plan> Builder<'plan> {
                     });
                     done += length;
                 }
+                return self.attach_xattrs(entry, number);
             }
             Node::Symlink(target) => {
                 let target = target.as_os_str().as_bytes();
@@ -266,6 +269,30 @@ impl<'plan> Builder<'plan> {
                 } else {
                     return Ok(self.store(number, target));
                 }
+            }
+            _ => {}
+        }
+        Ok(Some(()))
+    }
+
+    /// Gives a file its extended attributes; `None` if there is no block left.
+    fn attach_xattrs(&mut self, entry: &Entry, number: u32) -> Result<Option<()>> {
+        let encoded = xattr::encode(&entry.xattrs).ok_or_else(|| {
+            Error::input(format!(
+                "the extended attributes of `{}` are larger than ext2 can hold",
+                entry.path.display()
+            ))
+            .hint("remove some, or exclude the file")
+        })?;
+        match (encoded, self.inodes.get_mut(&number)) {
+            (Encoded::Inline(bytes), Some(inode)) => inode.set_inline_xattrs(bytes),
+            (Encoded::Block(bytes), Some(inode)) => {
+                let Some(runs) = self.allocator.allocate(1) else {
+                    return Ok(None);
+                };
+                let (block, _) = runs[0];
+                inode.set_xattr_block(block);
+                self.metadata.insert(block, bytes);
             }
             _ => {}
         }
