@@ -12,8 +12,10 @@
 mod boot;
 mod check;
 mod image;
+mod libguestfs;
 mod packages;
 mod prepare;
+mod supermin;
 mod support;
 
 /// A file that nobody mentions above would never be run.

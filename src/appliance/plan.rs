@@ -4,7 +4,7 @@
 //! makes the plan; everything after it (ext2, chroot) only consumes it.
 
 pub use crate::node::{Content, Node};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What goes into the appliance.
@@ -21,6 +21,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether there is an `/init`, which the guest's kernel runs first.
+    pub fn has_init(&self) -> bool {
+        let is_init = |entry: &Entry| entry.path == Path::new("/init");
+        self.entries
+            .iter()
+            .any(|entry| is_init(entry) && entry.node != Node::Directory)
+    }
+
     /// Gives absolute symlinks relative targets, so that a tree made of the plan
     /// can be walked from outside.
     pub fn make_links_relative(&mut self) {

@@ -319,7 +319,9 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
         Vec::new()
     };
     let (plan, report) = planner::plan(&skeleton, host, modules, request.options)?;
-    require_init(&plan)?;
+    if request.options.complete && !plan.has_init() {
+        return Err(no_init());
+    }
 
     let mut fingerprint = Fingerprint::default();
     fingerprint
@@ -380,16 +382,9 @@ fn uuid(digest: &[u8; 32]) -> [u8; 16] {
 }
 
 /// Without `/init` the guest's kernel panics; better to say so here.
-fn require_init(plan: &Plan) -> Result<()> {
-    let there = |entry: &Entry| entry.path == Path::new("/init") && entry.node != Node::Directory;
-    if plan.entries.iter().any(there) {
-        return Ok(());
-    }
-    Err(
-        Error::input("the skeleton has no `/init`, so nothing would run in the guest").hint(
-            "make the skeleton with `freezedry prepare`, or add a tar file that holds `init`",
-        ),
-    )
+fn no_init() -> Error {
+    Error::input("the skeleton has no `/init`, so nothing would run in the guest")
+        .hint("make the skeleton with `freezedry prepare`, or add a tar file that holds `init`")
 }
 
 impl Prepared {

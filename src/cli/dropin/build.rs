@@ -46,6 +46,9 @@ fn ext2(arguments: &Arguments, request: &Request, host: &Host, voice: Voice) -> 
     };
     explain(&prepared.report, &prepared.plan, arguments, voice);
     explain_kernel(&prepared, voice);
+    if !prepared.plan.has_init() {
+        warn("the appliance has no /init, so its kernel will panic; add a tar file that holds one");
+    }
     voice.say(
         1,
         &format!("ext2: creating '{}'", out.join("root").display()),
