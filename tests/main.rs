@@ -16,6 +16,7 @@ mod libguestfs;
 mod packages;
 mod prepare;
 mod supermin;
+mod supermin_rpm;
 mod support;
 
 /// A file that nobody mentions above would never be run.

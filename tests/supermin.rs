@@ -51,7 +51,7 @@ fn tree(root: &Path) -> BTreeMap<String, String> {
 }
 
 /// [`tree`] of the root file system in an image.
-fn tree_of_image(image: &Path) -> BTreeMap<String, String> {
+pub(crate) fn tree_of_image(image: &Path) -> BTreeMap<String, String> {
     run(Command::new("e2fsck").arg("-fn").arg(image));
     let mount = tempfile::tempdir().unwrap();
     run(Command::new("mount")
@@ -64,7 +64,11 @@ fn tree_of_image(image: &Path) -> BTreeMap<String, String> {
 }
 
 /// Fails with the first differences of two trees.
-fn assert_same(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>, what: &str) {
+pub(crate) fn assert_same(
+    ours: &BTreeMap<String, String>,
+    theirs: &BTreeMap<String, String>,
+    what: &str,
+) {
     assert!(
         theirs.len() > 100,
         "{what}: hardly anything there: {theirs:?}"
