@@ -11,6 +11,7 @@
 
 mod boot;
 mod check;
+mod databases;
 mod image;
 mod packages;
 mod prepare;
