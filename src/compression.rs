@@ -3,19 +3,57 @@
 use crate::{Error, Result};
 use std::io::Read;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Gzip,
+    Xz,
+    Zstd,
+}
+
+/// The longest of the signatures below, in bytes.
+const SIGNATURE: u64 = 6;
+
+impl Format {
+    fn of(start: &[u8]) -> Option<Self> {
+        if start.starts_with(&[0x1f, 0x8b, 8]) {
+            Some(Self::Gzip)
+        } else if start.starts_with(b"\xfd7zXZ\0") {
+            Some(Self::Xz)
+        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            Some(Self::Zstd)
+        } else {
+            None
+        }
+    }
+}
+
+/// What `source` has, decompressed as it is read if it is gzip, xz or zstd;
+/// `name` is for messages.
+pub fn reader<'a>(name: &str, mut source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let damaged = |e| Error::io("cannot decompress", name, e);
+    let mut start = Vec::new();
+    (&mut source)
+        .take(SIGNATURE)
+        .read_to_end(&mut start)
+        .map_err(damaged)?;
+    let format = Format::of(&start);
+    let source = std::io::Cursor::new(start).chain(source);
+    Ok(match format {
+        Some(Format::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(source)),
+        Some(Format::Xz) => Box::new(xz2::read::XzDecoder::new_multi_decoder(source)),
+        Some(Format::Zstd) => Box::new(zstd::Decoder::new(source).map_err(damaged)?),
+        None => Box::new(source),
+    })
+}
+
 /// `content`, decompressed if it is gzip, xz or zstd, and as it is otherwise.
 /// More than `limit` bytes are an error; `name` is for messages.
 pub fn decompress(name: &str, content: Vec<u8>, limit: u64) -> Result<Vec<u8>> {
-    let damaged = |e| Error::io("cannot decompress", name, e);
-    let reader: Box<dyn Read> = if content.starts_with(&[0x1f, 0x8b, 8]) {
-        Box::new(flate2::read::MultiGzDecoder::new(&content[..]))
-    } else if content.starts_with(b"\xfd7zXZ\0") {
-        Box::new(xz2::read::XzDecoder::new_multi_decoder(&content[..]))
-    } else if content.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        Box::new(zstd::Decoder::with_buffer(&content[..]).map_err(damaged)?)
-    } else {
+    if Format::of(&content).is_none() {
         return Ok(content);
-    };
+    }
+    let damaged = |e| Error::io("cannot decompress", name, e);
+    let reader = reader(name, &content[..])?;
     let mut plain = Vec::new();
     reader
         .take(limit + 1)

@@ -12,6 +12,7 @@
 mod boot;
 mod check;
 mod databases;
+mod downloads;
 mod image;
 mod packages;
 mod prepare;

@@ -3,7 +3,7 @@
 use super::plan::{Entry, Origin, Plan};
 use super::tree::{Conflict, Parents, Tree, directory};
 use crate::glob::{self, Pattern};
-use crate::host::{ConfigState, Host, PackageId, Resolution};
+use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
 use crate::node::{Content, Node};
 use crate::skeleton::Skeleton;
 use crate::{Error, Result, files};
@@ -41,6 +41,9 @@ pub struct Report {
     pub packages: Vec<String>,
     /// Packages that the skeleton names and the host does not have.
     pub missing: Vec<String>,
+    /// The host has no package database that can be read, so that nothing is
+    /// known of any package.
+    pub plain: bool,
     /// How many paths an exclude pattern dropped.
     pub excluded: usize,
     /// Files that this user may not read; they are empty in the appliance.
@@ -111,6 +114,7 @@ impl Planner<'_> {
 
     fn packages(&mut self, skeleton: &Skeleton) -> Result<()> {
         let database = self.host.packages()?;
+        self.report.plain = self.host.manager() == Manager::None;
         let mut roots = Vec::new();
         for name in &skeleton.packages {
             match database.find(name) {

@@ -55,6 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             description: &description,
             family,
             host: host.as_ref(),
+            download: None,
         })?;
         describe::explain(&prepared);
         if host.as_ref().is_none_or(|host| host.family() != family) {

@@ -2,6 +2,7 @@
 
 pub mod apk;
 mod checksum;
+pub mod download;
 pub mod dpkg;
 mod manager;
 mod os_release;
