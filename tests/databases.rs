@@ -1,7 +1,9 @@
 //! Package databases, with their own package managers as judges.
 
+use crate::support::appliance::yaml;
 use crate::support::pacman::{Package, Root};
-use crate::support::{both, require, run};
+use crate::support::{both, freezedry, require, run};
+use ConfigState::{Edited, Missing, Pristine};
 use freezedry::family::Family;
 use freezedry::host::{ConfigState, Host, Manager, Resolution};
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,19 +133,16 @@ fn every_arch_package_is_as_pacman_says() {
     assert_eq!(ours, theirs.lines().collect::<Vec<_>>());
     for (id, package) in database.packages().iter().enumerate() {
         let files = database.files(&[id]).unwrap();
-        let ours: Vec<String> = files
+        let ours: BTreeSet<String> = files
             .iter()
             .map(|file| format!("{} {}", package.name, file.path.display()))
             .collect();
         let listed = root.pacman(&["-Ql", &package.name]);
-        let mut theirs: Vec<&str> = listed
-            .lines()
-            .map(|line| line.trim_end_matches('/'))
-            .map(|line| line.strip_prefix("").unwrap())
-            .collect();
-        theirs.sort_unstable();
         let prefix = root.path().to_str().unwrap();
-        let theirs: Vec<String> = theirs.iter().map(|line| line.replace(prefix, "")).collect();
+        let theirs: BTreeSet<String> = listed
+            .lines()
+            .map(|line| line.trim_end_matches('/').replace(prefix, ""))
+            .collect();
         assert_eq!(ours, theirs);
         let info = root.pacman(&["-Qi", &package.name]);
         let architecture = info
@@ -227,7 +226,6 @@ fn edited_arch_configuration_is_told_from_pristine() {
         .into_iter()
         .map(|file| (file.path.display().to_string(), file.state))
         .collect();
-    use ConfigState::{Edited, Missing, Pristine};
     let expected = [
         ("/etc/base file.conf", Pristine),
         ("/etc/base.conf", Pristine),
@@ -261,4 +259,34 @@ fn edited_arch_configuration_is_told_from_pristine() {
         .collect();
     let there = found.iter().filter(|(_, state)| **state != Missing);
     assert_eq!(config, there.map(|(path, _)| path.clone()).collect());
+}
+
+#[test]
+fn a_host_without_a_database_gives_its_files_and_says_why_no_packages() {
+    let dir = tempfile::tempdir().unwrap();
+    let rest = "packages: [bash]\nhost_files: [/etc/ld.so.cache]\nboot: {init: \"true\"}\n";
+    std::fs::write(dir.path().join("box.yaml"), yaml("plain-host", rest)).unwrap();
+    let freezedry = |words: &[&str]| {
+        let mut freezedry = freezedry();
+        freezedry.args(words).env("FREEZEDRY_PACKAGES", "none");
+        let output = freezedry.current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let why = "no package database here that can be read (FREEZEDRY_PACKAGES may name one)";
+    let said = freezedry(&["prepare", "box.yaml"]);
+    assert!(said.contains(why), "{said}");
+    let said = freezedry(&[
+        "rehydrate",
+        "--format",
+        "chroot",
+        "-v",
+        "-o",
+        "out",
+        "supermin.d",
+    ]);
+    assert!(said.contains(why), "{said}");
+    let there = |path: &str| dir.path().join("out").join(path).exists();
+    assert!(there("etc/ld.so.cache") && there("init"));
+    assert!(!there("bin/bash") && !there("usr/bin/bash"));
 }

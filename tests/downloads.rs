@@ -49,7 +49,6 @@ fn apt_get_downloads_the_installed_version_or_else_the_newer_one() {
                 "$1" "$2" > tree/DEBIAN/control
             printf '/etc/%s.conf\n/etc/kept/%s\n' "$1" "$1" > tree/DEBIAN/conffiles
             echo "$1 $2" > "tree/etc/$1.conf"
-            chmod 640 "tree/etc/$1.conf"
             echo kept > "tree/etc/kept/$1"
             dpkg-deb --root-owner-group -Z"$4" -b tree "$3" >/dev/null
             rm -r tree
@@ -73,6 +72,7 @@ fn apt_get_downloads_the_installed_version_or_else_the_newer_one() {
         done > repo/Packages
         echo mine > root/etc/first.conf
         echo mine > root/etc/second.conf
+        chmod 640 root/etc/first.conf
         echo "deb [trusted=yes] file:$PWD/repo ./" > sources.list
         mkdir -p state/lists/partial cache/archives/partial
         cat > apt.conf <<EOF
@@ -93,7 +93,7 @@ EOF
     let downloaded = edited(&host, Some(&config)).unwrap();
     let expected = [
         ("/etc/first.conf", "first 1:1.0-1\n", 0o640),
-        ("/etc/second.conf", "second 1.1\n", 0o640),
+        ("/etc/second.conf", "second 1.1\n", 0o644),
     ];
     let expected = expected.map(|(path, content, mode)| (path.into(), content.into(), mode));
     assert_eq!(shown(&downloaded.files), expected);
@@ -159,7 +159,7 @@ fn freezedry_prepare_downloads_from_the_archive_of_this_system() {
         .unwrap();
     assert!(output.status.success(), "{}", both(&output));
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.starts_with("644\n"), "{}", both(&output));
+    assert!(stdout.starts_with("600\n"), "{}", both(&output));
     assert!(!stdout.contains("etc/bash.bashrc"), "{}", both(&output));
     let stderr = String::from_utf8_lossy(&output.stderr);
     let notice =
@@ -182,8 +182,19 @@ const RPM_SCRIPT: &str = r#"
     cd /var/tmp
     echo mine >> /etc/bash.bashrc
     echo mine >> /etc/services
+    for version in 1 2; do
+        printf '%s\n' 'Name: mine' "Version: $version" 'Release: 1' 'Epoch: 1' 'Summary: x' 'License: MIT' \
+            'BuildArch: noarch' '%description' x '%install' 'mkdir -p %{buildroot}/etc' \
+            "echo $version > %{buildroot}/etc/mine.conf" '%files' '%config(noreplace) /etc/mine.conf' > mine.spec
+        rpmbuild --quiet -bb --define "_topdir $PWD/build" mine.spec >&2
+    done
+    rpm -i build/RPMS/noarch/mine-1-1.noarch.rpm 2>/dev/null
+    rm build/RPMS/noarch/mine-1-1.noarch.rpm
+    createrepo_c -q build/RPMS
+    echo mine >> /etc/mine.conf
     echo exclude=bash netbase >> /etc/dnf/dnf.conf
     cp /etc/dnf/dnf.conf other.conf
+    printf '[mine]\nname=mine\nbaseurl=file://%s\ngpgcheck=0\n' $PWD/build/RPMS >> other.conf
     /opt/fd/freezedry prepare box.yaml -o sd --download --packager-config other.conf
     mkdir ours theirs
     tar -C ours -xzf sd/base.tar.gz
@@ -194,6 +205,7 @@ const RPM_SCRIPT: &str = r#"
         cmp ours/$path theirs/$path
         [ "$(stat -c %a ours/$path)" = "$(stat -c %a theirs/$path)" ]
     done
+    [ "$(cat ours/etc/mine.conf)" = 2 ]
     echo same
 "#;
 
@@ -204,7 +216,7 @@ fn dnf_downloads_from_the_repository_of_the_rpm_world() {
         return;
     }
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let rest = "packages: [bash, netbase]\nboot: {init: \"true\"}\n";
+    let rest = "packages: [bash, netbase, mine]\nboot: {init: \"true\"}\n";
     for part in ["upper/var/tmp", "upper/opt/fd", "work", "merged"] {
         std::fs::create_dir_all(dir.path().join(part)).unwrap();
     }
@@ -230,10 +242,12 @@ fn dnf_downloads_from_the_repository_of_the_rpm_world() {
         .unwrap();
     assert!(output.status.success(), "{}", both(&output));
     assert_eq!(output.stdout, b"same\n", "{}", both(&output));
+    // Only the last of the three has another version in the repositories.
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.matches("is not to be had").count(), 1, "{stderr}");
     assert!(
-        !both(&output).contains("not to be had"),
-        "{}",
-        both(&output)
+        stderr.contains("mine-1:1-1.noarch is not to be had"),
+        "{stderr}"
     );
 }
 

@@ -23,7 +23,10 @@ pub struct Options<'a> {
     pub config: Option<&'a Path>,
 }
 
-/// A regular file as its package has it.
+/// A regular file with the content that its package has.
+///
+/// Mode and owner are those that the file has on the host, since packages set
+/// them by scripts too; those in the package only if it is missing there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pristine {
     /// Its absolute path.
@@ -32,9 +35,9 @@ pub struct Pristine {
     pub content: Vec<u8>,
     /// Permission bits, at most 0o7777.
     pub mode: u16,
-    /// The owner that the file has on the host, or in the package if it is missing.
+    /// Numeric owner.
     pub uid: u32,
-    /// Its group, likewise.
+    /// Numeric group.
     pub gid: u32,
     /// Modification time, in seconds since 1970.
     pub mtime: i64,
@@ -138,7 +141,10 @@ pub fn configuration(
                     path.display()
                 ));
             }
-            if let Ok(meta) = below(host.root(), path).symlink_metadata() {
+            if let Ok(meta) = below(host.root(), path).symlink_metadata()
+                && meta.is_file()
+            {
+                file.mode = (meta.mode() & 0o7777) as u16;
                 (file.uid, file.gid) = (meta.uid(), meta.gid());
             }
             downloaded.files.push(file);

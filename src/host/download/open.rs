@@ -98,3 +98,132 @@ pub(super) fn absolute(name: &[u8]) -> PathBuf {
     let name = name.strip_prefix(b"/").unwrap_or(name);
     Path::new("/").join(OsStr::from_bytes(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const NAME: &str = "./etc/x.conf";
+
+    fn tar_of(content: &[u8]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, content) in [("./etc/", &b""[..]), ("usr/x", b"no"), (NAME, content)] {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            if path.ends_with('/') {
+                header.set_entry_type(tar::EntryType::Directory);
+            }
+            header.set_mode(0o640);
+            header.set_uid(0);
+            header.set_gid(42);
+            header.set_mtime(7);
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            builder.append(&header, content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn deb_of(content: &[u8]) -> Vec<u8> {
+        let mut builder = ar::Builder::new(Vec::new());
+        for (name, data) in [
+            ("debian-binary", b"2.0\n".to_vec()),
+            ("control.tar", Vec::new()),
+            (
+                "data.tar.zst",
+                zstd::encode_all(&tar_of(content)[..], 1).unwrap(),
+            ),
+        ] {
+            let header = ar::Header::new(name.into(), data.len() as u64);
+            builder.append(&header, &data[..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    /// Headers without entries, and a payload that is not compressed.
+    fn rpm_of(content: &[u8]) -> Vec<u8> {
+        let mut package = rpm::MAGIC.to_vec();
+        package.resize(96, 0);
+        for _ in 0..2 {
+            package.extend([0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0]);
+            package.extend([0; 8]);
+        }
+        let start = package.len();
+        for (name, content) in [
+            ("./usr/x", &b"no"[..]),
+            (NAME, content),
+            ("TRAILER!!!", b""),
+        ] {
+            let fields = [
+                1,
+                0o100_640,
+                0,
+                42,
+                1,
+                7,
+                content.len(),
+                0,
+                0,
+                0,
+                0,
+                name.len() + 1,
+                0,
+            ];
+            package.extend(b"070701");
+            for field in fields {
+                write!(package, "{field:08x}").unwrap();
+            }
+            for data in [format!("{name}\0").as_bytes(), content] {
+                package.extend(data);
+                package.resize(start + (package.len() - start).next_multiple_of(4), 0);
+            }
+        }
+        package
+    }
+
+    fn open(package: &[u8]) -> Result<Vec<Pristine>> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        crate::files::write(file.path(), package).unwrap();
+        let wanted = HashSet::from([Path::new("/etc/x.conf"), Path::new("/etc")]);
+        files(file.path(), &wanted)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn a_file_is_found_in_every_kind_of_package(
+            content in proptest::collection::vec(any::<u8>(), 0..3000),
+            cut in any::<prop::sample::Index>(),
+            flip in any::<prop::sample::Index>(),
+        ) {
+            for package in [tar_of(&content), deb_of(&content), rpm_of(&content)] {
+                let expected = Pristine {
+                    path: "/etc/x.conf".into(),
+                    content: content.clone(),
+                    mode: 0o640,
+                    uid: 0,
+                    gid: 42,
+                    mtime: 7,
+                };
+                prop_assert_eq!(open(&package).unwrap(), [expected]);
+                // A damaged one is an error or has less in it, and never panics.
+                let _ = open(&package[..cut.index(package.len())]);
+                let mut package = package;
+                let at = flip.index(package.len());
+                package[at] ^= 0x55;
+                let _ = open(&package);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_package_is_an_error_that_names_it() {
+        let error = open(&[0xed, 0xab, 0xee, 0xdb, 1]).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read the package `/"), "{error}");
+        let error = open(b"!<arch>\n").unwrap_err().to_string();
+        assert!(error.ends_with("has no data"), "{error}");
+        assert!(open(&[7; 2000]).is_err());
+    }
+}

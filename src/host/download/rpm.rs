@@ -14,6 +14,8 @@ use std::path::Path;
 pub(super) const MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 
 const LEAD: u64 = 96;
+/// More than the longest path that Linux knows, in bytes.
+const NAME_LIMIT: u32 = 1 << 16;
 const HEADER: [u8; 4] = [0x8e, 0xad, 0xe8, 1];
 
 /// The regular files at the paths in `wanted` that the package has.
@@ -97,6 +99,9 @@ impl Member {
             u32::from_str_radix(digits, 16).map_err(|_| invalid("a number in its payload is none"))
         };
         let length = field(11)?;
+        if length > NAME_LIMIT {
+            return Err(invalid("a name in its payload is too long"));
+        }
         let mut name = Vec::new();
         source.take(u64::from(length)).read_to_end(&mut name)?;
         skip(source, (4 - (110 + u64::from(length)) % 4) % 4)?;

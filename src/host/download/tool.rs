@@ -41,10 +41,8 @@ impl Tool {
             Some(dnf) => {
                 // The name does not tell: `dnf` is dnf5 on new systems.
                 let said = command::output(Command::new(dnf).arg("--version"))?;
-                Ok(match String::from_utf8_lossy(&said).contains("version 5") {
-                    true => Self::Dnf5(dnf),
-                    false => Self::Dnf,
-                })
+                let five = String::from_utf8_lossy(&said).contains("version 5");
+                Ok(if five { Self::Dnf5(dnf) } else { Self::Dnf })
             }
             None => Err(
                 Error::host(format!("none of {} is installed", tools.join(", ")))
@@ -73,9 +71,10 @@ impl Tool {
                     "all" => name.clone(),
                     architecture => format!("{name}:{architecture}"),
                 };
-                match exact {
-                    true => format!("{name}={version}"),
-                    false => name,
+                if exact {
+                    format!("{name}={version}")
+                } else {
+                    name
                 }
             }
             (_, false) => format!("{name}.{architecture}"),
@@ -219,4 +218,99 @@ fn with(option: &str, path: &Path) -> std::ffi::OsString {
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(tool: Tool, version: &str, exact: bool, config: bool) -> String {
+        let package = Package {
+            name: "bash".into(),
+            version: version.into(),
+            architecture: "x86_64".into(),
+            separators: ['-', '.'],
+        };
+        let config = config.then_some(Path::new("/c"));
+        let specs = [tool.spec(&package, exact)];
+        let command = tool.command(&specs, Path::new("/d"), config).unwrap();
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+
+    /// Those that the tests do not run against the real program, and the rest
+    /// beside them.
+    #[test]
+    fn command_lines() {
+        for (tool, exact, config, expected) in [
+            (
+                Tool::AptGet,
+                true,
+                false,
+                "apt-get --quiet --quiet download bash:x86_64=1:5-1",
+            ),
+            (
+                Tool::Dnf,
+                false,
+                true,
+                "dnf download -q --config=/c --disableexcludes=all --destdir=/d bash.x86_64",
+            ),
+            (
+                Tool::Dnf5("dnf"),
+                true,
+                false,
+                "dnf download -q --setopt=disable_excludes=* --destdir=/d bash-1:5-1.x86_64",
+            ),
+            (
+                Tool::YumDownloader,
+                false,
+                true,
+                "yumdownloader --quiet -c /c --destdir /d bash.x86_64",
+            ),
+            (
+                Tool::Zypper,
+                true,
+                false,
+                "zypper --quiet --reposd-dir /etc/zypp/repos.d --cache-dir /d --pkg-cache-dir /d \
+                 --gpg-auto-import-keys --no-gpg-checks --non-interactive download bash.x86_64=1:5-1",
+            ),
+        ] {
+            assert_eq!(line(tool, "1:5-1", exact, config), expected);
+        }
+    }
+
+    #[test]
+    fn the_places_of_pacman_are_ours() {
+        let text = "[options]\nRootDir = /\nCacheDir = /var/cache/pacman/pkg/\nDownloadUser = alpm\n\
+                    SigLevel = Required\n[core]\nServer = https://example.org/core\n";
+        let expected =
+            "[options]\nSigLevel = Required\n[core]\nServer = https://example.org/core\n";
+        assert_eq!(pacman_config(text), expected);
+    }
+
+    #[test]
+    fn an_installed_version_is_known_by_its_file_name() {
+        let package = |version: &str, architecture: &str| Package {
+            name: "a".into(),
+            version: version.into(),
+            architecture: architecture.into(),
+            separators: ['-', '.'],
+        };
+        for (tool, version, architecture, file) in [
+            (Tool::AptGet, "1:2-3", "all", "/d/a_1%3a2-3_all.deb"),
+            (Tool::Dnf, "1:2-3", "noarch", "/d/a-2-3.noarch.rpm"),
+            (Tool::Pacman, "1:2-3", "any", "/d/a-1:2-3-any.pkg.tar.xz"),
+        ] {
+            let files = [PathBuf::from(file)];
+            assert!(
+                tool.is_there(&package(version, architecture), &files),
+                "{file}"
+            );
+            assert!(
+                !tool.is_there(&package("1:2-4", architecture), &files),
+                "{file}"
+            );
+        }
+    }
 }

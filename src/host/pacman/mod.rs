@@ -58,12 +58,12 @@ impl Pacman {
                 descriptions.push((directory, files::read(path)?));
             }
         }
-        Ok(Self::new(root, descriptions))
+        Ok(Self::new(root, &descriptions))
     }
 
-    fn new(root: &Path, descriptions: Vec<(PathBuf, Vec<u8>)>) -> Self {
+    fn new(root: &Path, descriptions: &[(PathBuf, Vec<u8>)]) -> Self {
         let mut records = Vec::new();
-        for (directory, text) in &descriptions {
+        for (directory, text) in descriptions {
             let sections = text::sections(text);
             let lines = |key: &str| -> Vec<String> {
                 let lines = sections.get(key.as_bytes()).into_iter().flatten();
