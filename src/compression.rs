@@ -3,33 +3,67 @@
 use crate::{Error, Result};
 use std::io::Read;
 
-const GZIP: &[u8] = &[0x1f, 0x8b, 8];
-const XZ: &[u8] = b"\xfd7zXZ\0";
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Gzip,
+    Xz,
+    Zstd,
+}
+
+/// The longest of the signatures below, in bytes.
+const SIGNATURE: u64 = 6;
+
+impl Format {
+    fn of(start: &[u8]) -> Option<Self> {
+        if start.starts_with(&[0x1f, 0x8b, 8]) {
+            Some(Self::Gzip)
+        } else if start.starts_with(b"\xfd7zXZ\0") {
+            Some(Self::Xz)
+        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            Some(Self::Zstd)
+        } else {
+            None
+        }
+    }
+}
 
 /// How `content` is compressed, in a word.
 pub fn name(content: &[u8]) -> &'static str {
-    match content {
-        content if content.starts_with(GZIP) => "gzip",
-        content if content.starts_with(XZ) => "xz",
-        content if content.starts_with(ZSTD) => "zstd",
-        _ => "uncompressed",
+    match Format::of(content) {
+        Some(Format::Gzip) => "gzip",
+        Some(Format::Xz) => "xz",
+        Some(Format::Zstd) => "zstd",
+        None => "uncompressed",
     }
+}
+
+/// What `source` has, decompressed as it is read if it is gzip, xz or zstd;
+/// `name` is for messages.
+pub fn reader<'a>(name: &str, mut source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let damaged = |e| Error::io("cannot decompress", name, e);
+    let mut start = Vec::new();
+    (&mut source)
+        .take(SIGNATURE)
+        .read_to_end(&mut start)
+        .map_err(damaged)?;
+    let format = Format::of(&start);
+    let source = std::io::Cursor::new(start).chain(source);
+    Ok(match format {
+        Some(Format::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(source)),
+        Some(Format::Xz) => Box::new(xz2::read::XzDecoder::new_multi_decoder(source)),
+        Some(Format::Zstd) => Box::new(zstd::Decoder::new(source).map_err(damaged)?),
+        None => Box::new(source),
+    })
 }
 
 /// `content`, decompressed if it is gzip, xz or zstd, and as it is otherwise.
 /// More than `limit` bytes are an error; `name` is for messages.
 pub fn decompress(name: &str, content: Vec<u8>, limit: u64) -> Result<Vec<u8>> {
-    let damaged = |e| Error::io("cannot decompress", name, e);
-    let reader: Box<dyn Read> = if content.starts_with(GZIP) {
-        Box::new(flate2::read::MultiGzDecoder::new(&content[..]))
-    } else if content.starts_with(XZ) {
-        Box::new(xz2::read::XzDecoder::new_multi_decoder(&content[..]))
-    } else if content.starts_with(ZSTD) {
-        Box::new(zstd::Decoder::with_buffer(&content[..]).map_err(damaged)?)
-    } else {
+    if Format::of(&content).is_none() {
         return Ok(content);
-    };
+    }
+    let damaged = |e| Error::io("cannot decompress", name, e);
+    let reader = reader(name, &content[..])?;
     let mut plain = Vec::new();
     reader
         .take(limit + 1)

@@ -15,10 +15,13 @@ pub enum Family {
     Arch,
     /// Alpine: apk.
     Alpine,
+    /// Any other Linux.  It has no package names of its own: those under `all`
+    /// are all it gets.
+    Other,
 }
 
 impl Family {
-    /// Every family, in the order in which lists show them.
+    /// Every family that has names of its own, in the order in which lists show them.
     pub const ALL: [Self; 5] = [
         Self::Debian,
         Self::Fedora,
@@ -35,6 +38,7 @@ impl Family {
             Self::Suse => "suse",
             Self::Arch => "arch",
             Self::Alpine => "alpine",
+            Self::Other => "other",
         }
     }
 }

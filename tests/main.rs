@@ -11,6 +11,8 @@
 
 mod boot;
 mod check;
+mod databases;
+mod downloads;
 mod image;
 mod libguestfs;
 mod packages;

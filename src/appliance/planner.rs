@@ -3,7 +3,7 @@
 use super::plan::{Entry, Origin, Plan, Xattr};
 use super::tree::{Conflict, Parents, Tree, directory};
 use crate::glob::{self, Pattern};
-use crate::host::{ConfigState, Host, PackageId, Resolution};
+use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
 use crate::node::{Content, Node};
 use crate::skeleton::{Skeleton, Visited};
 use crate::{Error, Result, files};
@@ -57,6 +57,9 @@ pub struct Report {
     pub visited: Vec<Visited>,
     /// Paths that an exclude pattern dropped.
     pub excluded: Vec<PathBuf>,
+    /// The host has no package database that can be read, so that nothing is
+    /// known of any package.
+    pub plain: bool,
     /// Files that this user may not read; they are empty in the appliance.
     pub unreadable: Vec<PathBuf>,
     /// Configuration files left out because somebody edited them on this host.
@@ -138,6 +141,7 @@ impl Planner<'_> {
 
     fn packages(&mut self, skeleton: &Skeleton) -> Result<()> {
         let database = self.host.packages()?;
+        self.report.plain = self.host.manager() == Manager::None;
         let mut roots = Vec::new();
         for name in &skeleton.packages {
             match database.find(name) {

@@ -90,6 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             description: &description,
             family: host.family(),
             host: Some(&host),
+            download: None,
         })?;
         describe::explain(&prepared);
         skeleton::write(&prepared, &skeleton)?;
@@ -239,7 +240,8 @@ fn explain(freshness: &Freshness, verbose: bool) {
                 rehydrate::explain(rehydration);
             } else if !rehydration.report.missing.is_empty() {
                 notice(&format!(
-                    "not installed here: {}",
+                    "{}: {}",
+                    describe::absent(rehydration.report.plain),
                     rehydration.report.missing.join(", ")
                 ));
             }

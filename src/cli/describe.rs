@@ -24,11 +24,21 @@ pub(super) fn load(path: &Path) -> Option<Description> {
     }
 }
 
+/// Why packages are missing.
+pub(super) fn absent(plain: bool) -> &'static str {
+    if plain {
+        "no package database here that can be read (FREEZEDRY_PACKAGES may name one)"
+    } else {
+        "not installed here"
+    }
+}
+
 /// Tells what a skeleton lacks that its author may expect.
 pub(super) fn explain(prepared: &Prepared) {
     if !prepared.missing.is_empty() {
         notice(&format!(
-            "not installed here, so their dependencies and configuration files are not known: {}",
+            "{}, so their dependencies and configuration files are not known: {}",
+            absent(prepared.plain),
             prepared.missing.join(", ")
         ));
     }
@@ -39,8 +49,12 @@ pub(super) fn explain(prepared: &Prepared) {
             .map(|path| path.display().to_string())
             .collect();
         notice(&format!(
-            "edited on this machine, so left out (put your own under `files`): {}",
+            "edited on this machine, so left out (`freezedry prepare --download` gets the packages' \
+             own; or put yours under `files`): {}",
             names.join(", ")
         ));
+    }
+    for note in &prepared.notes {
+        notice(note);
     }
 }

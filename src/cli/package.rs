@@ -37,7 +37,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     // Packages can be made on any machine; only a base image needs a host.
     let host = Host::detect(Path::new("/")).ok();
     let formats = match (&arguments.format[..], &host) {
-        ([], Some(host)) if host.family() != Family::Debian => &[Format::Rpm],
+        ([], Some(host)) if !matches!(host.family(), Family::Debian | Family::Other) => {
+            &[Format::Rpm]
+        }
         ([], _) => &[Format::Deb],
         (formats, _) => formats,
     };
@@ -55,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             description: &description,
             family,
             host: host.as_ref(),
+            download: None,
         })?;
         describe::explain(&prepared);
         if host.as_ref().is_none_or(|host| host.family() != family) {

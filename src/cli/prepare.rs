@@ -2,7 +2,7 @@
 
 use super::{Status, describe};
 use crate::Result;
-use crate::host::Host;
+use crate::host::{Host, download};
 use crate::skeleton;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,13 @@ pub(super) struct Arguments {
     /// The directory to write
     #[arg(short, long, value_name = "DIR", default_value = "supermin.d")]
     output: PathBuf,
+    /// Download the packages whose configuration files were edited on this
+    /// machine, and take the files as the packages have them
+    #[arg(long)]
+    download: bool,
+    /// A configuration file for the package manager that downloads
+    #[arg(long, value_name = "FILE", requires = "download")]
+    packager_config: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
@@ -27,6 +34,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         description: &description,
         family: host.family(),
         host: Some(&host),
+        download: arguments.download.then_some(download::Options {
+            config: arguments.packager_config.as_deref(),
+        }),
     })?;
     describe::explain(&prepared);
     skeleton::write(&prepared, &arguments.output)?;

@@ -1,6 +1,6 @@
 //! `freezedry rehydrate`: a skeleton and this host become an appliance.
 
-use super::{Status, notice};
+use super::{Status, describe, notice};
 use crate::appliance::plan::{Entry, Origin, Plan};
 use crate::appliance::{self, Options, Rehydration, Report, Request, kernel, modules};
 use crate::description;
@@ -119,7 +119,8 @@ pub(super) fn explain(made: &Rehydration) {
 fn explain_report(report: &Report) {
     if !report.missing.is_empty() {
         notice(&format!(
-            "not installed here: {}",
+            "{}: {}",
+            describe::absent(report.plain),
             report.missing.join(", ")
         ));
     }

@@ -1,10 +1,18 @@
 //! The machine where an appliance is rehydrated: its distribution and packages.
 
+pub mod apk;
+mod checksum;
+pub mod download;
 pub mod dpkg;
+mod manager;
 mod os_release;
 pub mod packages;
+pub mod pacman;
+mod plain;
+mod relation;
 pub mod rpm;
 
+pub use manager::{Manager, OVERRIDE};
 pub use os_release::OsRelease;
 pub use packages::{
     ConfigFile, ConfigState, Package, PackageDatabase, PackageFile, PackageId, Resolution,
@@ -33,14 +41,22 @@ pub struct Host {
     root: PathBuf,
     os: OsRelease,
     family: Family,
+    manager: Manager,
     database: OnceCell<Box<dyn PackageDatabase>>,
 }
 
 impl Host {
     /// Finds out what the system below `root` is: by the `ID` of its
-    /// os-release, then by each `ID_LIKE`, then by which package database it has.
-    /// Nothing of the database is read yet.
+    /// os-release, then by each `ID_LIKE`, then by release files, then by which
+    /// package database it has.  The environment variable [`OVERRIDE`] names the
+    /// database to read; without it, that of the family if it is there, else the
+    /// one that is.  Nothing of the database is read yet.
     pub fn detect(root: &Path) -> Result<Self> {
+        Self::with(root, Manager::from_environment()?)
+    }
+
+    /// As [`Host::detect`], with the package database to read, if it is known.
+    pub fn with(root: &Path, manager: Option<Manager>) -> Result<Self> {
         let mut os = OsRelease::default();
         for path in ["/etc/os-release", "/usr/lib/os-release"] {
             let path = below(root, Path::new(path));
@@ -49,27 +65,20 @@ impl Host {
                 break;
             }
         }
-        let by_database = || {
-            let has = |path: &str| below(root, Path::new(path)).exists();
-            if has(dpkg::STATUS) {
-                Some(Family::Debian)
-            } else if rpm::DATABASES.iter().any(|path| has(path)) {
-                Some(Family::Fedora)
-            } else {
-                None
-            }
-        };
-        let family = os.family().or_else(by_database).ok_or_else(|| {
-            Error::host(format!(
-                "the distribution `{}` is not known, and there is neither a dpkg nor an RPM database",
-                os.id
-            ))
-            .hint("Freezedry works on Debian, Fedora, openSUSE and what derives from them")
-        })?;
+        let mut family = os
+            .family()
+            .or_else(|| manager::family_by_files(root))
+            .unwrap_or(Family::Other);
+        let manager = manager.unwrap_or_else(|| Manager::detect(root, family));
+        // Package names are those of the database, whatever the system says.
+        if manager != Manager::None && !manager.serves(family) {
+            family = manager.family();
+        }
         Ok(Self {
             root: root.to_owned(),
             os,
             family,
+            manager,
             database: OnceCell::new(),
         })
     }
@@ -84,7 +93,7 @@ impl Host {
         &self.os
     }
 
-    /// Its family of distributions.
+    /// Its family of distributions, whose package names it understands.
     pub fn family(&self) -> Family {
         self.family
     }
@@ -92,31 +101,27 @@ impl Host {
     /// supermin's name of its package database: one of [`DRIVERS`], or one in
     /// their manner.
     pub fn driver(&self) -> &'static str {
-        match (self.family, self.os.id.as_str()) {
-            (Family::Debian, _) => "debian/dpkg",
-            (Family::Arch, _) => "arch/pacman",
-            (Family::Suse, _) => "opensuse/rpm",
-            (Family::Fedora, "mageia") => "mageia/rpm",
-            (Family::Fedora, "openmandriva") => "openmandriva/rpm",
-            (Family::Fedora, _) => "fedora/rpm",
-            (Family::Alpine, _) => "alpine/apk",
+        match (self.manager, self.os.id.as_str()) {
+            (Manager::Dpkg, _) => "debian/dpkg",
+            (Manager::Pacman, _) => "arch/pacman",
+            (Manager::Rpm, "mageia") => "mageia/rpm",
+            (Manager::Rpm, "openmandriva") => "openmandriva/rpm",
+            (Manager::Rpm, _) if self.family == Family::Suse => "opensuse/rpm",
+            (Manager::Rpm, _) => "fedora/rpm",
+            (Manager::Apk, _) => "alpine/apk",
+            (Manager::None, _) => "plain/files",
         }
+    }
+
+    /// The package manager whose database it has.
+    pub fn manager(&self) -> Manager {
+        self.manager
     }
 
     /// Its package database, read at the first call.
     pub fn packages(&self) -> Result<&dyn PackageDatabase> {
         if self.database.get().is_none() {
-            let database: Box<dyn PackageDatabase> = match self.family {
-                Family::Debian => Box::new(dpkg::Dpkg::open(&self.root)?),
-                Family::Fedora | Family::Suse => Box::new(rpm::Rpm::open(&self.root)?),
-                Family::Arch | Family::Alpine => {
-                    return Err(Error::host(format!(
-                        "the package database of {} cannot be read yet",
-                        self.family
-                    ))
-                    .hint("use a host with dpkg or RPM"));
-                }
-            };
+            let database = self.manager.open(&self.root)?;
             // Nobody else can have set it: the cell is not shared between threads.
             let _ = self.database.set(database);
         }
@@ -128,12 +133,8 @@ impl Host {
 
     /// Files whose change means that packages may have changed.
     pub fn database_paths(&self) -> Vec<PathBuf> {
-        let paths: &[&str] = match self.family {
-            Family::Debian => &[dpkg::STATUS, dpkg::DIVERSIONS],
-            _ => &rpm::DATABASES,
-        };
+        let paths = self.manager.paths().iter();
         paths
-            .iter()
             .map(|path| below(&self.root, Path::new(path)))
             .collect()
     }

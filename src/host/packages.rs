@@ -2,7 +2,7 @@
 
 use crate::Result;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An installed package: its index in [`PackageDatabase::packages`].
 pub type PackageId = usize;
@@ -96,6 +96,10 @@ pub trait PackageDatabase: fmt::Debug {
 
     /// The configuration files of `packages`, sorted, each once.
     fn config_files(&self, packages: &[PackageId]) -> Result<Vec<ConfigFile>>;
+
+    /// The checksum of the configuration file `path` as `package` brought it, in
+    /// hexadecimal: an MD5, SHA-1 or SHA-256 by its length.
+    fn digest(&self, package: PackageId, path: &Path) -> Result<Option<String>>;
 }
 
 /// Everything reachable from `roots` over `next`, sorted by name.

@@ -16,6 +16,7 @@ pub fn packages(family: Family) -> &'static [&'static str] {
         Family::Fedora | Family::Suse | Family::Arch | Family::Alpine => {
             &["bash", "coreutils", "util-linux"]
         }
+        Family::Other => &[],
     }
 }
 

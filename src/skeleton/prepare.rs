@@ -5,7 +5,7 @@ use super::guest;
 use crate::description::{Description, Source};
 use crate::family::Family;
 use crate::glob::{self, Pattern};
-use crate::host::{ConfigState, Host, Resolution};
+use crate::host::{ConfigState, Host, Manager, PackageId, Resolution, download};
 use crate::node::{Content, Node};
 use crate::{Error, Result, error::Kind, files, timestamp};
 use std::collections::BTreeMap;
@@ -27,6 +27,10 @@ pub struct Request<'a> {
     /// The host whose installed packages give the base image; `None`, or one
     /// of another family, for a skeleton without one.
     pub host: Option<&'a Host>,
+    /// Whether and how to download the packages whose configuration files
+    /// somebody edited, or that this user may not read, for the files that they
+    /// brought.  Without it such files are left out.
+    pub download: Option<download::Options<'a>>,
 }
 
 /// A skeleton that is not written yet.
@@ -36,8 +40,13 @@ pub struct Prepared {
     pub files: BTreeMap<&'static str, Vec<u8>>,
     /// Packages that the description names and the host does not have.
     pub missing: Vec<String>,
+    /// The host has no package database that can be read, so that nothing is
+    /// known of any package.
+    pub plain: bool,
     /// Configuration files that are left out because somebody edited them.
     pub edited: Vec<PathBuf>,
+    /// What a user should know about downloaded files.
+    pub notes: Vec<String>,
 }
 
 /// The time that outputs of `description` carry, in seconds since 1970:
@@ -89,7 +98,7 @@ pub fn prepare(request: &Request<'_>) -> Result<Prepared> {
     prepared.put("init.tar.gz", pack(&members)?);
 
     if let Some(host) = request.host.filter(|host| host.family() == request.family) {
-        let members = prepared.base_image(description, &names, host, time)?;
+        let members = prepared.base_image(request, &names, host, time)?;
         // An archive without members is an error to supermin.
         if !members.is_empty() {
             prepared.put("base.tar.gz", pack(&members)?);
@@ -110,12 +119,13 @@ impl Prepared {
     /// those of the host whose checksum is still the one in its database.
     fn base_image(
         &mut self,
-        description: &Description,
+        request: &Request<'_>,
         names: &[&str],
         host: &Host,
         time: u32,
     ) -> Result<Vec<Member>> {
         let database = host.packages()?;
+        self.plain = host.manager() == Manager::None;
         let mut roots = Vec::new();
         for name in names {
             match database.find(name) {
@@ -123,13 +133,16 @@ impl Prepared {
                 None => self.missing.push((*name).to_owned()),
             }
         }
-        let excludes = description
+        let excludes = request
+            .description
             .exclude
             .iter()
             .map(|text| Pattern::new(text))
             .collect::<Result<Vec<_>>>()?;
         let mut members = Vec::new();
-        for file in database.config_files(&database.closure(&roots, Resolution::Correct))? {
+        let closure = database.closure(&roots, Resolution::Correct);
+        let mut wanted = Vec::new();
+        for file in database.config_files(&closure)? {
             if excludes.iter().any(|pattern| pattern.matches(&file.path)) {
                 continue;
             }
@@ -146,13 +159,41 @@ impl Prepared {
                     (member.uid, member.gid) = (meta.uid(), meta.gid());
                     members.push(member);
                 }
-                ConfigState::Edited => self.edited.push(file.path),
-                ConfigState::Missing | ConfigState::Unreadable => {}
+                ConfigState::Edited => {
+                    wanted.push(file.path.clone());
+                    self.edited.push(file.path);
+                }
+                ConfigState::Unreadable => wanted.push(file.path),
+                ConfigState::Missing => {}
             }
+        }
+        if let Some(options) = request.download {
+            members.extend(self.download(host, &closure, &wanted, options, time)?);
         }
         members.sort_by(|a, b| a.path.cmp(&b.path));
         members.dedup_by(|a, b| a.path == b.path);
         Ok(members)
+    }
+
+    /// What the packages in `closure` had at the paths in `wanted`.
+    fn download(
+        &mut self,
+        host: &Host,
+        closure: &[PackageId],
+        wanted: &[PathBuf],
+        options: download::Options<'_>,
+        time: u32,
+    ) -> Result<Vec<Member>> {
+        let owners = download::owners(host.packages()?, closure, wanted)?;
+        let downloaded = download::configuration(host, &owners, options)?;
+        self.notes.extend(downloaded.notes);
+        let members = downloaded.files.into_iter().map(|file| {
+            self.edited.retain(|path| *path != file.path);
+            let mut member = Member::file(file.path, file.mode, time, file.content);
+            (member.uid, member.gid) = (file.uid, file.gid);
+            member
+        });
+        Ok(members.collect())
     }
 }
 

@@ -292,6 +292,12 @@ impl PackageDatabase for Dpkg {
         }
         Ok(found.into_values().collect())
     }
+
+    fn digest(&self, package: PackageId, path: &Path) -> Result<Option<String>> {
+        let mut known = self.details[package].conffiles.iter();
+        let digest = known.find(|(known, _)| known == path);
+        Ok(digest.map(|(_, digest)| digest.clone()))
+    }
 }
 
 /// The lines `path md5 [obsolete]` of a `Conffiles` field.

@@ -272,6 +272,12 @@ impl PackageDatabase for Rpm {
         }
         Ok(found.into_values().collect())
     }
+
+    fn digest(&self, package: PackageId, path: &Path) -> Result<Option<String>> {
+        let mut known = self.records[package].files.iter();
+        let file = known.find(|file| file.path == path && !file.digest.is_empty());
+        Ok(file.map(|file| file.digest.clone()))
+    }
 }
 
 fn newest_first(a: &Record, b: &Record) -> Ordering {
