@@ -4,11 +4,11 @@
 
 use super::archive::{Member, pack};
 use crate::glob::below;
-use crate::host::{ConfigState, Host, PackageFile, PackageId, Resolution};
+use crate::host::{ConfigState, Host, PackageFile, PackageId, Resolution, download};
 use crate::{Error, Result, files, timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Packages that were asked for, and what they bring with them.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,7 @@ pub struct Selection {
     pub closure: Vec<PackageId>,
 }
 
-/// A configuration file that goes into the base image.
+/// The configuration files that go into the base image.
 #[derive(Debug, Clone)]
 pub struct Configuration {
     /// The files that can be taken from this host.
@@ -108,6 +108,29 @@ fn member(file: &PackageFile, host: &Host, limit: u32) -> Result<Option<Member>>
         time,
         files::read(&real)?,
     )))
+}
+
+impl Configuration {
+    /// Downloads the packages whose files were changed, and takes these from
+    /// them; `config` is a configuration file for the package manager.
+    ///
+    /// What comes back is what the user should know: the commands that were
+    /// run, other versions, files that no package has.
+    pub fn download(&mut self, host: &Host, config: Option<&Path>) -> Result<Vec<String>> {
+        let wanted: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
+        let options = download::Options { config };
+        let downloaded = download::configuration(host, &wanted, options)
+            .map_err(|e| match e.advice() {
+                Some(_) => e,
+                None => e.hint("to take configuration files as they are here, give --use-installed"),
+            })?;
+        let limit = timestamp::source_date_epoch(u32::MAX)?;
+        self.members.extend(downloaded.files.into_iter().map(|file| {
+            let time = u32::try_from(file.mtime).unwrap_or(0).min(limit);
+            Member::file(file.path, file.mode, time, file.content)
+        }));
+        Ok([downloaded.commands, downloaded.notes].concat())
+    }
 }
 
 /// The files of the skeleton: `packages`, and `base.tar.gz` unless it would be

@@ -5,7 +5,7 @@ use super::arguments::Arguments;
 use crate::appliance::cache::{self, Scratch};
 use crate::host::Host;
 use crate::skeleton::from_packages::{self, Selection};
-use crate::{Error, Result, files};
+use crate::{Result, files};
 
 pub(super) fn run(arguments: &Arguments, host: &Host, voice: Voice) -> Result<()> {
     let names: Vec<String> = arguments
@@ -19,8 +19,13 @@ pub(super) fn run(arguments: &Arguments, host: &Host, voice: Voice) -> Result<()
 
     let mut configuration =
         from_packages::configuration(&selection.closure, host, arguments.use_installed)?;
-    if !configuration.changed.is_empty() {
-        return Err(Error::host("not yet"));
+    for (&package, paths) in &configuration.changed {
+        let package = &host.packages()?.packages()[package];
+        voice.say(1, &format!("changed on this system, so downloading {package} for:"));
+        voice.list(1, paths.iter().map(|path| path.display()));
+    }
+    for note in configuration.download(host, arguments.packager_config.as_deref())? {
+        voice.say(1, &note);
     }
     let members = &mut configuration.members;
     voice.say(1, &format!("there are {} config files", members.len()));
