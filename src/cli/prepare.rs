@@ -17,7 +17,8 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "DIR", default_value = "supermin.d")]
     output: PathBuf,
     /// Download the packages whose configuration files were edited on this
-    /// machine, and take the files as the packages have them
+    /// machine, or that you may not read, and take the files as the packages
+    /// have them
     #[arg(long)]
     download: bool,
     /// A configuration file for the package manager that downloads
