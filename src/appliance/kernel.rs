@@ -1,5 +1,6 @@
 //! Choosing a kernel of the host.
 
+use super::readers::{Gate, Readers};
 use crate::glob::below;
 use crate::{Error, Result};
 use std::cmp::Ordering;
@@ -17,6 +18,8 @@ pub struct Request {
     pub version: Option<String>,
     /// `SUPERMIN_MODULES`: the directory of its modules.
     pub modules: Option<PathBuf>,
+    /// Who has to be able to read it: the one field that is not supermin's.
+    pub readers: Readers,
 }
 
 /// A kernel that can be used.
@@ -64,6 +67,9 @@ const SPECIAL: [&str; 8] = [
 /// first 64 KiB.
 const HEAD: u64 = 64 << 10;
 
+/// Why a kernel that only some users may read cannot be in a shared appliance.
+const FOR_SOME: &str = "not everybody may read it";
+
 /// What the choice depends on: files and directories whose change may change it.
 pub fn search_paths(root: &Path, request: &Request) -> Vec<PathBuf> {
     let mut paths = vec![
@@ -98,7 +104,7 @@ pub fn choose(root: &Path, request: &Request) -> Result<Selection> {
                 Err(format!("the same version as `{}`", best.image.display()))
             }
             (Some(best), _) => Err(format!("{} comes before it", best.version)),
-            (None, _) => usable(root, &image, &version, request.modules.as_deref()),
+            (None, _) => usable(root, &image, &version, request),
         };
         match verdict {
             Ok(kernel) => chosen = Some(kernel),
@@ -121,7 +127,7 @@ fn none(rejected: &[Rejected]) -> Error {
     let reasons: Vec<String> = rejected.iter().map(ToString::to_string).collect();
     let unreadable = rejected
         .iter()
-        .find(|kernel| kernel.reason.contains("Permission denied"));
+        .find(|kernel| kernel.reason.contains("Permission denied") || kernel.reason == FOR_SOME);
     let error = Error::host(format!("no kernel can be used: {}", reasons.join("; ")));
     match unreadable {
         // Ubuntu installs kernels that only root may read.
@@ -154,7 +160,7 @@ fn given(root: &Path, request: &Request, image: &Path) -> Result<Selection> {
             ))
             .hint("say it in SUPERMIN_KERNEL_VERSION")
         })?;
-    let kernel = usable(root, image, &version, request.modules.as_deref()).map_err(|reason| {
+    let kernel = usable(root, image, &version, request).map_err(|reason| {
         Error::input(format!(
             "the kernel `{}` in SUPERMIN_KERNEL cannot be used: {reason}",
             image.display()
@@ -198,16 +204,19 @@ fn usable(
     root: &Path,
     image: &Path,
     version: &str,
-    modules: Option<&Path>,
+    request: &Request,
 ) -> Result<Kernel, String> {
     let head = head(image).map_err(|e| e.to_string())?;
+    if !Gate::new(request.readers).reads(image) {
+        return Err(FOR_SOME.into());
+    }
     match architecture(&head) {
         Some(architecture) if architecture == std::env::consts::ARCH => {}
         Some(architecture) => return Err(format!("it is a kernel for {architecture}")),
         None => return Err("it is no kernel, or only the beginning of one".into()),
     }
     let own = below(root, &Path::new("/lib/modules").join(version));
-    let modules = modules.unwrap_or(&own);
+    let modules = request.modules.as_deref().unwrap_or(&own);
     let index = modules.join("modules.dep");
     if !index.is_file() {
         return Err(format!(

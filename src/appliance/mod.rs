@@ -7,11 +7,14 @@ pub mod kernel;
 pub mod modules;
 pub mod plan;
 mod planner;
+mod readers;
 mod rehydrate;
+pub mod shared;
 mod stamp;
 mod tree;
 
 pub use planner::{Options, Report};
+pub use readers::Readers;
 pub use rehydrate::{
     Freshness, Rehydration, Request, Statistics, ensure, explain, make, make_chroot,
 };

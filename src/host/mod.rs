@@ -104,7 +104,7 @@ impl Host {
     /// Files whose change means that packages may have changed.
     pub fn database_paths(&self) -> Vec<PathBuf> {
         let paths: &[&str] = match self.family {
-            Family::Debian => &[dpkg::STATUS, dpkg::DIVERSIONS],
+            Family::Debian => &[dpkg::STATUS, dpkg::UPDATES, dpkg::DIVERSIONS],
             _ => &rpm::DATABASES,
         };
         paths
