@@ -12,6 +12,7 @@
 mod boot;
 mod check;
 mod image;
+mod lifecycle;
 mod packages;
 mod prepare;
 mod support;

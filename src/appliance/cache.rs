@@ -58,10 +58,7 @@ impl Slot {
     }
 
     /// The same in `directory`, which is there and this user's own.
-    pub(super) fn in_directory(
-        directory: PathBuf,
-        waiting: &mut dyn FnMut(&Path),
-    ) -> Result<Self> {
+    pub(super) fn in_directory(directory: PathBuf, waiting: &mut dyn FnMut(&Path)) -> Result<Self> {
         let path = directory.join("lock");
         let lock = File::options()
             .create(true)

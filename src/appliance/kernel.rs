@@ -200,12 +200,7 @@ fn candidates(root: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// The kernel at `image`, or why it cannot be used.
-fn usable(
-    root: &Path,
-    image: &Path,
-    version: &str,
-    request: &Request,
-) -> Result<Kernel, String> {
+fn usable(root: &Path, image: &Path, version: &str, request: &Request) -> Result<Kernel, String> {
     let head = head(image).map_err(|e| e.to_string())?;
     if !Gate::new(request.readers).reads(image) {
         return Err(FOR_SOME.into());

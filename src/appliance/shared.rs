@@ -76,7 +76,9 @@ pub fn refresh(name: &str, host: &Host, waiting: &mut dyn FnMut(&Path)) -> Resul
         return Err(Error::input(format!(
             "no installed package has a shared appliance `{name}`"
         ))
-        .hint(format!("those that do are listed by `ls {SKELETONS}/*/{SETTINGS}`")));
+        .hint(format!(
+            "those that do are listed by `ls {SKELETONS}/*/{SETTINGS}`"
+        )));
     }
     if !rustix::process::geteuid().is_root() {
         return Err(Error::input("only root may refresh a shared appliance")

@@ -102,7 +102,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let settings = Settings::new(arguments, described.as_ref());
     // Nobody may replace the appliance before qemu has opened it.
     let (appliance, freshness, mut held) = appliance(arguments, &settings, skeleton, &host)?;
-    explain(&freshness, arguments.verbose);
+    if arguments.verbose && held.1.is_some() {
+        notice("the shared appliance is what the installed packages are");
+    } else {
+        explain(&freshness, arguments.verbose);
+    }
     let rehydrated = start.elapsed();
 
     let machine = Machine {
@@ -188,12 +192,7 @@ fn appliance(
 
 /// The shared appliance, if it is what the installed packages are now;
 /// otherwise says why it is not used, and the cure.
-fn find_shared(
-    settings: &Settings,
-    skeleton: &Path,
-    host: &Host,
-    cache: &Path,
-) -> Option<Shared> {
+fn find_shared(settings: &Settings, skeleton: &Path, host: &Host, cache: &Path) -> Option<Shared> {
     let name = &settings.name;
     if rehydrate::kernel_request() != kernel::Request::default() {
         notice("SUPERMIN_KERNEL and its like are set, so the shared appliance is not used");

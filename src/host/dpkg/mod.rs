@@ -395,6 +395,53 @@ Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 
     }
 
     #[test]
+    fn the_journal_is_newer_than_the_status_file() {
+        let status = "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n\
+            Package: old\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n\
+            Package: gone\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n\
+            Package: lib\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\nVersion: 1\n";
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            (
+                "0000",
+                "Package: old\nStatus: install ok unpacked\nArchitecture: amd64\nVersion: 2\n",
+            ),
+            (
+                "0001",
+                "Package: old\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2\n",
+            ),
+            (
+                "0002",
+                "Package: gone\nStatus: purge ok not-installed\nArchitecture: all\n",
+            ),
+            (
+                "0003",
+                "Package: lib\nStatus: install ok installed\nArchitecture: i386\nMulti-Arch: same\nVersion: 1\n",
+            ),
+            (
+                "0004",
+                "Package: new\nStatus: install ok installed\nArchitecture: all\nVersion: 3\n",
+            ),
+            ("tmp.i", "Package: half"),
+        ] {
+            files::write(dir.path().join(name), text).unwrap();
+        }
+        let database = Dpkg::parse(status, &journal(dir.path()));
+        let shown: Vec<String> = database.packages.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "dpkg_1_amd64",
+                "old_2_amd64",
+                "lib_1_amd64",
+                "lib_1_i386",
+                "new_3_all"
+            ]
+        );
+        assert_eq!(journal(Path::new("/no/such/directory")), "");
+    }
+
+    #[test]
     fn names_mean_the_native_architecture() {
         let database = Dpkg::parse(SYSTEM, "");
         let show = |name: &str| {
