@@ -15,6 +15,7 @@ mod databases;
 mod downloads;
 mod image;
 mod libguestfs;
+mod lifecycle;
 mod packages;
 mod prepare;
 mod supermin;

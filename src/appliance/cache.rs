@@ -11,7 +11,7 @@ use super::{Appliance, STAMP};
 use crate::{Error, Result, files};
 use rustix::fs::{FlockOperation, RenameFlags};
 use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Changes with the layout of the cache, so that no version reads another's.
@@ -54,11 +54,18 @@ impl Slot {
     pub fn open(cache: &Path, name: &str, waiting: &mut dyn FnMut(&Path)) -> Result<Self> {
         let directory = cache.join(BUCKET).join(name);
         make_private(&directory)?;
+        Self::in_directory(directory, waiting)
+    }
+
+    /// The same in `directory`, which is there and this user's own.
+    pub(super) fn in_directory(directory: PathBuf, waiting: &mut dyn FnMut(&Path)) -> Result<Self> {
         let path = directory.join("lock");
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            // Who can open a file can also hold its lock for ever.
+            .mode(0o600)
             .open(&path)
             .map_err(|e| Error::io("cannot open the lock", &path, e))?;
         let slot = Self { directory, lock };
@@ -144,6 +151,13 @@ impl Slot {
         }
         Ok(())
     }
+}
+
+/// A file in which this user remembers something of the shared appliance `name`.
+pub(super) fn note(cache: &Path, name: &str) -> Result<PathBuf> {
+    let directory = cache.join(BUCKET).join(name);
+    make_private(&directory)?;
+    Ok(directory.join("shared.json"))
 }
 
 /// The names of the appliances in `cache`, sorted.

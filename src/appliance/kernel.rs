@@ -1,5 +1,6 @@
 //! Choosing a kernel of the host.
 
+use super::readers::{Gate, Readers};
 use crate::compression::decompress;
 use crate::glob::below;
 use crate::{Error, Result, files};
@@ -18,6 +19,8 @@ pub struct Request {
     pub version: Option<String>,
     /// `SUPERMIN_MODULES`: the directory of its modules.
     pub modules: Option<PathBuf>,
+    /// Who has to be able to read it: the one field that is not supermin's.
+    pub readers: Readers,
 }
 
 /// A kernel that can be used.
@@ -67,6 +70,8 @@ const HEAD: u64 = 64 << 10;
 
 /// More than any kernel, in bytes.
 const LIMIT: u64 = 1 << 30;
+/// Why a kernel that only some users may read cannot be in a shared appliance.
+const FOR_SOME: &str = "not everybody may read it";
 
 /// What the choice depends on: files and directories whose change may change it.
 pub fn search_paths(root: &Path, request: &Request) -> Vec<PathBuf> {
@@ -102,7 +107,7 @@ pub fn choose(root: &Path, request: &Request) -> Result<Selection> {
                 Err(format!("the same version as `{}`", best.image.display()))
             }
             (Some(best), _) => Err(format!("{} comes before it", best.version)),
-            (None, _) => usable(root, &image, &version, request.modules.as_deref()),
+            (None, _) => usable(root, &image, &version, request),
         };
         match verdict {
             Ok(kernel) => chosen = Some(kernel),
@@ -125,7 +130,7 @@ fn none(rejected: &[Rejected]) -> Error {
     let reasons: Vec<String> = rejected.iter().map(ToString::to_string).collect();
     let unreadable = rejected
         .iter()
-        .find(|kernel| kernel.reason.contains("Permission denied"));
+        .find(|kernel| kernel.reason.contains("Permission denied") || kernel.reason == FOR_SOME);
     let error = Error::host(format!("no kernel can be used: {}", reasons.join("; ")));
     match unreadable {
         // Ubuntu installs kernels that only root may read.
@@ -179,7 +184,7 @@ fn given(root: &Path, request: &Request, image: &Path) -> Result<Selection> {
             ))
             .hint("say it in SUPERMIN_KERNEL_VERSION")
         })?;
-    let kernel = usable(root, image, &version, request.modules.as_deref()).map_err(|reason| {
+    let kernel = usable(root, image, &version, request).map_err(|reason| {
         Error::input(format!(
             "the kernel `{}` in SUPERMIN_KERNEL cannot be used: {reason}",
             image.display()
@@ -219,20 +224,18 @@ fn candidates(root: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// The kernel at `image`, or why it cannot be used.
-fn usable(
-    root: &Path,
-    image: &Path,
-    version: &str,
-    modules: Option<&Path>,
-) -> Result<Kernel, String> {
+fn usable(root: &Path, image: &Path, version: &str, request: &Request) -> Result<Kernel, String> {
     let head = head(image).map_err(|e| e.to_string())?;
+    if !Gate::new(request.readers).reads(image) {
+        return Err(FOR_SOME.into());
+    }
     match architecture(&head) {
         Some(architecture) if architecture == std::env::consts::ARCH => {}
         Some(architecture) => return Err(format!("it is a kernel for {architecture}")),
         None => return Err("it is no kernel, or only the beginning of one".into()),
     }
     let own = below(root, &Path::new("/lib/modules").join(version));
-    let modules = modules.unwrap_or(&own);
+    let modules = request.modules.as_deref().unwrap_or(&own);
     let index = modules.join("modules.dep");
     if !index.is_file() {
         return Err(format!(

@@ -8,11 +8,14 @@ pub mod modules;
 mod newer;
 pub mod plan;
 mod planner;
+mod readers;
 mod rehydrate;
+pub mod shared;
 mod stamp;
 mod tree;
 
 pub use planner::{Options, Report};
+pub use readers::Readers;
 pub use rehydrate::{
     Freshness, Prepared, Rehydration, Request, Statistics, ensure, explain, explain_chroot,
     is_chroot_newer, make, make_chroot, outdated, prepare, write, write_chroot,

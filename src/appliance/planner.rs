@@ -1,13 +1,13 @@
 //! Making the plan: a skeleton and a host's packages become a list of paths.
 
 use super::plan::{Entry, Origin, Plan, Xattr};
+use super::readers::{Gate, Readers};
 use super::tree::{Conflict, Parents, Tree, directory};
 use crate::glob::{self, Pattern};
 use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
 use crate::node::{Content, Node};
 use crate::skeleton::{Skeleton, Visited};
 use crate::{Error, Result, files};
-use rustix::fs::Access;
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -25,6 +25,8 @@ pub struct Options {
     pub complete: bool,
     /// Whether the list of packages goes in, as `/packagelist`.
     pub package_list: bool,
+    /// Who will read the appliance.
+    pub readers: Readers,
 }
 
 impl Options {
@@ -33,6 +35,7 @@ impl Options {
         resolution: Resolution::Compatible,
         complete: false,
         package_list: false,
+        readers: Readers::User,
     };
 }
 
@@ -42,6 +45,7 @@ impl Default for Options {
             resolution: Resolution::Correct,
             complete: true,
             package_list: false,
+            readers: Readers::User,
         }
     }
 }
@@ -60,7 +64,8 @@ pub struct Report {
     /// The host has no package database that can be read, so that nothing is
     /// known of any package.
     pub plain: bool,
-    /// Files that this user may not read; they are empty in the appliance.
+    /// Files that the appliance's readers may not read: empty in it, or not there
+    /// where not even their name can be seen.
     pub unreadable: Vec<PathBuf>,
     /// Configuration files left out because somebody edited them on this host.
     pub edited: Vec<PathBuf>,
@@ -75,10 +80,12 @@ pub(super) fn plan(
     modules: Vec<Entry>,
     options: Options,
 ) -> Result<(Plan, Report)> {
+    let gate = Gate::new(options.readers);
     let mut planner = Planner {
         host,
         options,
-        tree: Tree::new(HostParents(host)),
+        gate: &gate,
+        tree: Tree::new(HostParents(host, &gate)),
         report: Report {
             visited: skeleton.visited.clone(),
             ..Report::default()
@@ -101,9 +108,15 @@ pub(super) fn plan(
             .collect();
         planner.text("/packagelist", &list);
     }
-    modules
-        .into_iter()
-        .for_each(|entry| planner.tree.put(entry));
+    for mut entry in modules {
+        if let Node::File(Content::Host { path, .. }) = &entry.node
+            && !gate.reads(path)
+        {
+            planner.report.unreadable.push(entry.path.clone());
+            entry.node = empty();
+        }
+        planner.tree.put(entry);
+    }
     let (plan, conflicts) = planner.tree.finish();
     let mut report = planner.report;
     report.conflicts = conflicts;
@@ -113,6 +126,7 @@ pub(super) fn plan(
 struct Planner<'a> {
     host: &'a Host,
     options: Options,
+    gate: &'a Gate,
     tree: Tree<HostParents<'a>>,
     report: Report,
     /// The first path of each file with several names, by device and inode.
@@ -186,7 +200,10 @@ impl Planner<'_> {
             return Ok(pristine);
         }
         for file in self.host.packages()?.config_files(closure)? {
+            let real = glob::below(self.host.root(), &file.path);
             match file.state {
+                // Root could read it; who will read the appliance could not.
+                ConfigState::Pristine | ConfigState::Edited if !self.gate.reads(&real) => {}
                 // A base image may bring its own.
                 ConfigState::Pristine if self.tree.get(&file.path).is_none() => {
                     pristine.insert(file.path);
@@ -215,11 +232,18 @@ impl Planner<'_> {
         let Ok(meta) = real.symlink_metadata() else {
             return Ok(());
         };
+        if !self.gate.sees(&real) {
+            // As for a user, who cannot even find out that it is there.
+            if meta.is_file() {
+                self.report.unreadable.push(path.to_owned());
+            }
+            return Ok(());
+        }
         let mut node = node_of(&real, &meta)?;
-        if meta.is_file() && rustix::fs::access(&real, Access::READ_OK).is_err() {
+        if meta.is_file() && !self.gate.reads(&real) {
             // supermin's way: the name, mode and owner stay, the bytes do not.
             self.report.unreadable.push(path.to_owned());
-            node = Node::File(Content::Bytes(Arc::from([])));
+            node = empty();
         } else if meta.is_file() && meta.nlink() > 1 {
             match self.links.entry((meta.dev(), meta.ino())) {
                 std::collections::hash_map::Entry::Occupied(first) => {
@@ -349,14 +373,18 @@ fn directory_entry(path: &Path) -> Entry {
     directory(path.to_owned(), Origin::Generated)
 }
 
-/// Parents as the host has them.
-struct HostParents<'a>(&'a Host);
+fn empty() -> Node {
+    Node::File(Content::Bytes(Arc::from([])))
+}
+
+/// Parents as the host has them, where the appliance's readers can see them.
+struct HostParents<'a>(&'a Host, &'a Gate);
 
 impl Parents for HostParents<'_> {
     fn look(&self, path: &Path) -> Option<Entry> {
         let real = glob::below(self.0.root(), path);
         let meta = real.symlink_metadata().ok()?;
-        if !meta.is_dir() && !meta.is_symlink() {
+        if (!meta.is_dir() && !meta.is_symlink()) || !self.1.sees(&real) {
             return None;
         }
         let node = node_of(&real, &meta).ok()?;

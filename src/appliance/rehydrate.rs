@@ -7,6 +7,7 @@ use super::kernel::{self, Kernel};
 use super::modules::Index;
 use super::plan::{Entry, Origin, Plan};
 use super::planner::{self, Options, Report};
+use super::readers::{Gate, Readers};
 use super::stamp::{Fingerprint, Stamp};
 use super::{Appliance, STAMP, initrd, newer};
 use crate::host::Host;
@@ -222,6 +223,30 @@ pub fn ensure(
     Ok(made)
 }
 
+/// Whether an appliance with this `stamp` is what `request` and `host` want now.
+///
+/// `note` remembers the answer for a user who may not renew the stamp itself.
+pub(super) fn is_current(
+    stamp: &Stamp,
+    request: &Request,
+    host: &Host,
+    note: Option<&Path>,
+) -> Result<bool> {
+    let now = Stamp {
+        inputs: inputs(request, host)?,
+        plan: stamp.plan.clone(),
+    };
+    if *stamp == now || note.is_some_and(|note| Stamp::read(note).is_ok_and(|read| read == now)) {
+        return Ok(true);
+    }
+    let current = prepare(request, host)?.fingerprint.hex() == stamp.plan;
+    if current && let Some(note) = note {
+        // It only saves time.
+        let _ = now.write(note);
+    }
+    Ok(current)
+}
+
 /// Makes the appliance in `slot`, unless the plan is what it was.
 fn make_in(
     slot: &Slot,
@@ -288,7 +313,12 @@ fn inputs(request: &Request, host: &Host) -> Result<String> {
 /// Finds out all that is needed to write an appliance, without writing it.
 pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
     let skeleton = skeleton::read(&request.skeleton)?;
-    let selection = kernel::choose(host.root(), &request.kernel)?;
+    let readers = request.options.readers;
+    let wanted = kernel::Request {
+        readers,
+        ..request.kernel.clone()
+    };
+    let selection = kernel::choose(host.root(), &wanted)?;
     let kernel = &selection.kernel;
 
     let index = Index::load(&kernel.modules)?;
@@ -309,6 +339,14 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
             kernel.version
         ))
         .hint("correct `boot.modules` in the description, or install a kernel that has it"));
+    }
+    let gate = Gate::new(readers);
+    if let Some(module) = closure.files.iter().find(|path| !gate.reads(path)) {
+        return Err(Error::host(format!(
+            "the kernel module `{}` may not be read by all who are to boot it",
+            module.display()
+        ))
+        .hint("correct its mode, and those of the directories above it"));
     }
     let initrd = initrd::build(&closure.files)?;
 
@@ -359,10 +397,21 @@ fn fill(prepared: &Prepared, request: &Request, directory: &Path) -> Result<()> 
     sink::write(&layout, &appliance.root)?;
     if prepared.plan.entries.iter().any(is_secret) {
         // Only root could read it on the host, and it stays so.
-        std::fs::set_permissions(&appliance.root, PermissionsExt::from_mode(0o600))
-            .map_err(|e| Error::io("cannot set the mode of", &appliance.root, e))?;
+        set_mode(&appliance.root, 0o600)?;
+    }
+    if request.options.readers == Readers::Everybody {
+        // Whatever the umask, and the mode that the kernel had.
+        for file in [&appliance.kernel, &appliance.initrd, &appliance.root] {
+            set_mode(file, 0o644)?;
+        }
+        set_mode(directory, 0o755)?;
     }
     Ok(())
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode))
+        .map_err(|e| Error::io("cannot set the mode of", path, e))
 }
 
 /// Whether an entry holds bytes of the host that not everybody may read.

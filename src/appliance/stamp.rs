@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The two digests, each 64 hexadecimal digits.
@@ -41,6 +41,9 @@ impl Stamp {
         })?;
         let new = path.with_extension("new");
         files::write(&new, text)?;
+        // It holds no secrets, and that of a shared appliance is for everybody.
+        std::fs::set_permissions(&new, PermissionsExt::from_mode(0o644))
+            .map_err(|e| Error::io("cannot set the mode of", &new, e))?;
         files::rename(new, path)
     }
 }
@@ -109,9 +112,13 @@ impl Fingerprint {
             for number in [entry.mode.into(), entry.uid.into(), entry.gid.into()] {
                 self.number(number);
             }
-            self.add(entry.mtime.to_le_bytes());
             for xattr in &entry.xattrs {
                 self.add(&xattr.name).add(&xattr.value);
+            }
+            // That of a directory of the host changes with every file that any
+            // package puts into it, and nobody looks at it in the guest.
+            if entry.node != Node::Directory {
+                self.add(entry.mtime.to_le_bytes());
             }
             match &entry.node {
                 Node::Directory => self.add("directory"),

@@ -2,7 +2,8 @@
 
 use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
-use crate::appliance::{self, Freshness, Options, Request, modules};
+use crate::appliance::shared::{self, Shared};
+use crate::appliance::{self, Appliance, Freshness, Options, Readers, Request, kernel, modules};
 use crate::boot::accelerator::{Accelerator, Choice, Memory};
 use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
@@ -53,6 +54,9 @@ pub(super) struct Arguments {
     /// What executes the guest's instructions
     #[arg(long, value_parser = ["auto", "kvm", "tcg"], default_value = "auto", overrides_with = "accel")]
     accel: String,
+    /// Use the appliance that was made when the package was installed
+    #[arg(long, hide = true)]
+    shared: bool,
     /// Rehydrate even if the appliance in the cache is still good
     #[arg(long)]
     rebuild: bool,
@@ -97,29 +101,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         described = Some(description);
     }
     let settings = Settings::new(arguments, described.as_ref());
-    let cache = cache::directory();
-    let waiting = &mut |lock: &Path| {
-        notice(&format!(
-            "another process makes this appliance; waiting for `{}`",
-            lock.display()
-        ));
-    };
-    let slot = Slot::open(&cache, &settings.name, waiting)?;
-    if arguments.rebuild {
-        slot.clear(waiting)?;
+    // Nobody may replace the appliance before qemu has opened it.
+    let (appliance, freshness, mut held) = appliance(arguments, &settings, skeleton, &host)?;
+    if arguments.verbose && held.1.is_some() {
+        notice("the shared appliance is what the installed packages are");
+    } else {
+        explain(&freshness, arguments.verbose);
     }
-    let request = Request {
-        skeleton: vec![skeleton],
-        options: Options::default(),
-        drivers: modules::NATIVE,
-        modules: settings.modules,
-        all_modules: settings.all_modules,
-        kernel: rehydrate::kernel_request(),
-        link_kernel: false,
-        size: None,
-    };
-    let (appliance, freshness) = appliance::ensure(&slot, &request, &host, waiting)?;
-    explain(&freshness, arguments.verbose);
     let rehydrated = start.elapsed();
 
     let machine = Machine {
@@ -138,20 +126,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     } else {
         Task::Command(arguments.command.clone())
     };
-    // Nobody may replace the appliance before qemu has opened it.
-    let mut slot = Some(slot);
     let outcome = boot::run(
         &machine,
         &task,
         choice,
-        &Memory::new(&cache),
+        &Memory::new(&cache::directory()),
         &mut |news| match news {
             News::Decision(text) => notice(text),
             News::Console(line) if arguments.verbose && task != Task::Console => {
                 notice(&format!("guest: {line}"));
             }
             News::Console(_) => {}
-            News::Running => slot = None,
+            News::Running => held = (None, None),
         },
     )?;
     if arguments.timing {
@@ -162,6 +148,76 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         Ending::PoweredOff => 0,
         Ending::Signal(number) => 128 + u8::try_from(number).unwrap_or(0),
     }))
+}
+
+/// Keeps an appliance as it is: one in the cache, or a shared one.
+type Held = (Option<Slot>, Option<Shared>);
+
+/// The appliance to boot: the shared one if there is one that is fresh, else
+/// one from this user's cache.
+fn appliance(
+    arguments: &Arguments,
+    settings: &Settings,
+    skeleton: PathBuf,
+    host: &Host,
+) -> Result<(Appliance, Freshness, Held)> {
+    let name = &settings.name;
+    let cache = cache::directory();
+    if arguments.shared
+        && !arguments.rebuild
+        && let Some(shared) = find_shared(settings, &skeleton, host, &cache)
+    {
+        return Ok((shared.appliance(), Freshness::Fresh, (None, Some(shared))));
+    }
+    let waiting = &mut |lock: &Path| {
+        notice(&format!(
+            "another process makes this appliance; waiting for `{}`",
+            lock.display()
+        ));
+    };
+    let slot = Slot::open(&cache, name, waiting)?;
+    if arguments.rebuild {
+        slot.clear(waiting)?;
+    }
+    let request = Request {
+        skeleton: vec![skeleton],
+        options: Options::default(),
+        drivers: modules::NATIVE,
+        modules: settings.modules.clone(),
+        all_modules: settings.all_modules,
+        kernel: rehydrate::kernel_request(),
+        link_kernel: false,
+        size: None,
+    };
+    let (appliance, freshness) = appliance::ensure(&slot, &request, host, waiting)?;
+    Ok((appliance, freshness, (Some(slot), None)))
+}
+
+/// The shared appliance, if it is what the installed packages are now;
+/// otherwise says why it is not used, and the cure.
+fn find_shared(settings: &Settings, skeleton: &Path, host: &Host, cache: &Path) -> Option<Shared> {
+    let name = &settings.name;
+    if rehydrate::kernel_request() != kernel::Request::default() {
+        notice("SUPERMIN_KERNEL and its like are set, so the shared appliance is not used");
+        return None;
+    }
+    let wanted = shared::Settings {
+        modules: settings.modules.clone(),
+        all_modules: settings.all_modules,
+    };
+    let request = shared::request(skeleton.to_owned(), wanted);
+    let found = Shared::open(name);
+    let reason = match &found {
+        Some(shared) if shared.is_current(&request, host, cache, name) => return found,
+        Some(_) => "is not what the installed packages are now",
+        None => "is not there",
+    };
+    notice(&format!(
+        "the shared appliance `{}/{name}` {reason}, so one of your own is used; \
+         `sudo freezedry refresh {name}` renews the shared one",
+        shared::DIRECTORY
+    ));
+    None
 }
 
 /// What the command line, else the description, else the default says.
@@ -237,7 +293,7 @@ fn explain(freshness: &Freshness, verbose: bool) {
         } => {
             if verbose {
                 notice(&format!("rehydrated, because {reason}"));
-                rehydrate::explain(rehydration);
+                rehydrate::explain(rehydration, Readers::User);
             } else if !rehydration.report.missing.is_empty() {
                 notice(&format!(
                     "{}: {}",

@@ -9,6 +9,7 @@ mod describe;
 mod dropin;
 mod package;
 mod prepare;
+mod refresh;
 mod rehydrate;
 
 use crate::Error;
@@ -39,6 +40,7 @@ enum Command {
     Package(package::Arguments),
     Rehydrate(rehydrate::Arguments),
     Boot(boot::Arguments),
+    Refresh(refresh::Arguments),
     Clean(clean::Arguments),
 }
 
@@ -87,6 +89,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Package(arguments) => package::run(arguments),
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Boot(arguments) => boot::run(arguments),
+        Command::Refresh(arguments) => refresh::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
     };
     match result {

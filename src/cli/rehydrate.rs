@@ -2,7 +2,7 @@
 
 use super::{Status, describe, notice};
 use crate::appliance::plan::{Entry, Origin, Plan};
-use crate::appliance::{self, Options, Rehydration, Report, Request, kernel, modules};
+use crate::appliance::{self, Options, Readers, Rehydration, Report, Request, kernel, modules};
 use crate::description;
 use crate::host::Host;
 use crate::node::Node;
@@ -33,6 +33,10 @@ pub(super) struct Arguments {
     /// Put in all modules of the kernel
     #[arg(long)]
     all_modules: bool,
+    /// Put in only what everybody on this machine may read, and let everybody
+    /// read the appliance
+    #[arg(long)]
+    shared: bool,
     /// The size of the root file system, with unit: 8G; by default 4G, or more
     /// if that is too little
     #[arg(long, value_parser = size, value_name = "SIZE")]
@@ -43,9 +47,17 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
+    let readers = if arguments.shared {
+        Readers::Everybody
+    } else {
+        Readers::User
+    };
     let request = Request {
         skeleton: arguments.skeleton.clone(),
-        options: Options::default(),
+        options: Options {
+            readers,
+            ..Options::default()
+        },
         drivers: modules::NATIVE,
         modules: arguments.modules.clone(),
         all_modules: arguments.all_modules,
@@ -62,19 +74,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             kernel.version,
             kernel.image.display()
         ));
-        explain_report(&report);
+        explain_report(&report, readers);
     } else if arguments.format == "chroot" {
         let (report, skipped) = appliance::make_chroot(&request, &host, &arguments.output)?;
         if skipped.owners {
             notice("not root, so every file belongs to you and device nodes are missing");
         }
         if arguments.verbose {
-            explain_report(&report);
+            explain_report(&report, readers);
         }
     } else {
         let made = appliance::make(&request, &host, &arguments.output)?;
         if arguments.verbose {
-            explain(&made);
+            explain(&made, readers);
         }
     }
     Ok(Status::Success)
@@ -91,11 +103,12 @@ pub(super) fn kernel_request() -> kernel::Request {
         image: path("SUPERMIN_KERNEL"),
         version: std::env::var("SUPERMIN_KERNEL_VERSION").ok(),
         modules: path("SUPERMIN_MODULES"),
+        readers: Readers::User,
     }
 }
 
 /// Tells how an appliance came to be what it is.
-pub(super) fn explain(made: &Rehydration) {
+pub(super) fn explain(made: &Rehydration, readers: Readers) {
     let kernel = &made.kernel;
     notice(&format!(
         "kernel: {} ({})",
@@ -113,10 +126,10 @@ pub(super) fn explain(made: &Rehydration) {
         numbers.bytes / 1_000_000,
         numbers.modules
     ));
-    explain_report(&made.report);
+    explain_report(&made.report, readers);
 }
 
-fn explain_report(report: &Report) {
+fn explain_report(report: &Report, readers: Readers) {
     if !report.missing.is_empty() {
         notice(&format!(
             "{}: {}",
@@ -127,9 +140,13 @@ fn explain_report(report: &Report) {
     if !report.excluded.is_empty() {
         notice(&format!("{} paths excluded", report.excluded.len()));
     }
+    let who = match readers {
+        Readers::User => "you may not",
+        Readers::Everybody => "not everybody may",
+    };
     for path in &report.unreadable {
         notice(&format!(
-            "you may not read `{}`: it is empty inside",
+            "{who} read `{}`: it is empty inside",
             path.display()
         ));
     }

@@ -143,6 +143,9 @@ pub enum Init {
 pub enum Rehydrate {
     /// When it is booted, for each user.
     AtBoot,
+    /// When its package is installed, once for all users, and again when a
+    /// package changes that it is made of.
+    AtInstall,
 }
 
 /// An entry of the changelog.

@@ -67,9 +67,10 @@ pub(super) fn description(
     let host_files = top.texts("host_files", rules::host_file, problems);
     let exclude = top.texts("exclude", rules::pattern, problems);
     let boot = boot(&top, problems);
-    if top.word("rehydrate", &["at-boot", "at-install"], problems) == Some("at-install") {
-        not_yet(&top, "rehydrate", "at-install", "at-boot", problems);
-    }
+    let rehydrate = match top.word("rehydrate", &["at-boot", "at-install"], problems) {
+        Some("at-install") => Rehydrate::AtInstall,
+        _ => Rehydrate::AtBoot,
+    };
     let changelog = changelog(&top, maintainer.as_ref(), problems);
 
     let summary = summary?;
@@ -88,7 +89,7 @@ pub(super) fn description(
         host_files,
         exclude,
         boot,
-        rehydrate: Rehydrate::AtBoot,
+        rehydrate,
         changelog,
         warnings: Problems::new("", ""),
     })

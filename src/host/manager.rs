@@ -112,7 +112,7 @@ impl Manager {
     /// The files that change when packages do; they need not all exist.
     pub(super) fn paths(self) -> &'static [&'static str] {
         match self {
-            Self::Dpkg => &[dpkg::STATUS, dpkg::DIVERSIONS],
+            Self::Dpkg => &[dpkg::STATUS, dpkg::UPDATES, dpkg::DIVERSIONS],
             Self::Rpm => &rpm::DATABASES,
             Self::Pacman => &[pacman::LOCAL],
             Self::Apk => &[apk::INSTALLED],

@@ -1,6 +1,8 @@
 //! What goes into a package, whatever its format.
 
-use crate::description::{Description, Init, Source};
+use super::lifecycle::{self, Scriptlet, StatePath};
+use crate::appliance::shared;
+use crate::description::{Description, Init, Rehydrate, Source};
 use crate::family::Family;
 use crate::skeleton::{self, Prepared, guest};
 use crate::{Error, Result, files, templates, timestamp};
@@ -21,6 +23,11 @@ pub struct Contents<'a> {
     pub depends: Vec<String>,
     /// Its files, in the order of their paths.
     pub files: Vec<PackagedFile>,
+    /// Scripts that the package manager runs; none for an appliance that is
+    /// rehydrated at boot.
+    pub scriptlets: Vec<Scriptlet>,
+    /// What the scripts make, outermost first.
+    pub state: Vec<StatePath>,
     /// The architecture that it is for; `None` if it fits all.
     pub architecture: Option<&'static str>,
     /// The time that everything in it carries, in seconds since 1970.
@@ -64,6 +71,8 @@ impl<'a> Contents<'a> {
             description,
             depends: depends.into_iter().map(str::to_owned).collect(),
             files: Vec::new(),
+            scriptlets: Vec::new(),
+            state: Vec::new(),
             architecture: architecture(description)?,
             timestamp: time,
         };
@@ -86,6 +95,16 @@ impl<'a> Contents<'a> {
             contents
                 .files
                 .push(file(path, 0o644, bytes.clone(), Role::Plain));
+        }
+        if description.rehydrate == Rehydrate::AtInstall {
+            contents.scriptlets = lifecycle::scriptlets(name, family)?;
+            contents.state = lifecycle::state(name);
+            contents.files.push(file(
+                format!("{}/{name}/{}", shared::SKELETONS, shared::SETTINGS),
+                0o644,
+                settings(description)?,
+                Role::Plain,
+            ));
         }
         let page = templates::render("boot.1.hbs", MAN_PAGE, &data)?;
         let path = format!("/usr/share/man/man1/boot-{name}.1.gz");
@@ -157,7 +176,19 @@ fn architecture(description: &Description) -> Result<Option<&'static str>> {
 
 /// Where the skeleton of an appliance is installed.
 fn directory(name: &str) -> String {
-    format!("/usr/share/freezedry/{name}/supermin.d")
+    format!("{}/{name}/supermin.d", shared::SKELETONS)
+}
+
+/// How the shared appliance is made.
+fn settings(description: &Description) -> Result<Vec<u8>> {
+    let settings = shared::Settings {
+        modules: description.boot.modules.clone(),
+        all_modules: description.boot.all_modules,
+    };
+    let mut text = serde_json::to_vec(&settings)
+        .map_err(|e| Error::input("cannot write the settings of the appliance").caused_by(e))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// What the templates know.
@@ -169,6 +200,8 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         .map(|name| format!(" --module={name}"))
         .collect();
     options.extend(boot.all_modules.then(|| " --all-modules".to_owned()));
+    let shared = description.rehydrate == Rehydrate::AtInstall;
+    options.extend(shared.then(|| " --shared".to_owned()));
     options.extend(
         boot.ports
             .iter()
@@ -195,6 +228,8 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         "url": description.url.clone().unwrap_or_default(),
         "version": description.version,
         "skeleton": directory(&description.name),
+        "shared": shared,
+        "state": format!("{}/{}", shared::DIRECTORY, description.name),
         "memory": (boot.memory >> 20).to_string(),
         "cpus": boot.cpus.to_string(),
         "network": if boot.network { "user" } else { "none" },

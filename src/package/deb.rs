@@ -3,6 +3,7 @@
 //! Sources: deb(5), deb-control(5), deb-changelog(5), Debian Policy.
 
 use super::Contents;
+use super::lifecycle::Scriptlet;
 use crate::description::{Description, Maintainer};
 use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
@@ -49,6 +50,10 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     archive.directory("./")?;
     for (name, bytes) in members {
         archive.file(&format!("./{name}"), 0o644, bytes)?;
+    }
+    for Scriptlet { moment, text, .. } in &contents.scriptlets {
+        let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+        archive.file(&format!("./{}", moment.name()), mode, text.as_bytes())?;
     }
     let control = archive.finish()?;
 

@@ -2,6 +2,7 @@
 
 pub mod contents;
 pub mod deb;
+pub mod lifecycle;
 pub mod rpm;
 
 pub use contents::{Contents, PackagedFile};

@@ -3,6 +3,7 @@
 //! This is the only file that knows the RPM library.
 
 use super::contents::{Contents, Role};
+use super::lifecycle::{EVERYWHERE, Moment, Scriptlet, StatePath};
 use crate::description::Description;
 use crate::{Error, Result, error::Kind};
 use rpm::{
@@ -86,6 +87,12 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
             .with_file_contents(file.bytes.clone(), options)
             .map_err(failed)?;
     }
+    for path in &contents.state {
+        add_state(&mut builder, path).map_err(failed)?;
+    }
+    for scriptlet in &contents.scriptlets {
+        add_scriptlet(&mut builder, scriptlet);
+    }
     for change in &contents.description.changelog {
         let version = if change.version.contains('-') {
             change.version.clone()
@@ -108,6 +115,42 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     package.write(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+fn add_state(
+    builder: &mut PackageBuilder,
+    state: &StatePath,
+) -> std::result::Result<(), rpm::Error> {
+    let StatePath { path, mode, .. } = state;
+    if !state.ghost {
+        builder.with_dir_entry(FileOptions::dir(path).permissions(*mode))?;
+        return Ok(());
+    }
+    let options = if state.directory {
+        FileOptions::ghost_dir(path)
+    } else {
+        FileOptions::ghost(path)
+    };
+    builder.with_ghost(options.permissions(*mode).missingok())?;
+    Ok(())
+}
+
+fn add_scriptlet(builder: &mut PackageBuilder, scriptlet: &Scriptlet) {
+    let text = scriptlet.text.as_str();
+    match scriptlet.moment {
+        Moment::PreUn => builder.pre_uninstall_script(text),
+        Moment::PostTrans => builder.post_trans_script(text),
+        Moment::FileTriggerIn => builder.trans_file_trigger_in(EVERYWHERE, None, text),
+        Moment::FileTriggerPostUn => builder.trans_file_trigger_postun(EVERYWHERE, None, text),
+        // dpkg's.
+        Moment::Postinst | Moment::Postrm | Moment::Triggers => return,
+    };
+    for package in scriptlet.needs {
+        builder.requires(match scriptlet.moment {
+            Moment::PreUn => Dependency::script_preun(*package),
+            _ => Dependency::any(*package),
+        });
+    }
 }
 
 /// The directories that are ours alone, outermost first.

@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 pub const STATUS: &str = "/var/lib/dpkg/status";
 /// The file that says which paths lie elsewhere than their package thinks.
 pub const DIVERSIONS: &str = "/var/lib/dpkg/diversions";
+/// The directory with what has changed since the status file was written: dpkg's
+/// journal, which it folds in when it ends.
+pub const UPDATES: &str = "/var/lib/dpkg/updates";
 const INFO: &str = "/var/lib/dpkg/info";
 
 /// The installed packages of a Debian system.
@@ -58,7 +61,8 @@ impl Dpkg {
     /// Reads the database below `root`.
     pub fn open(root: &Path) -> Result<Self> {
         let text = files::read(below(root, Path::new(STATUS)))?;
-        let mut database = Self::parse(&String::from_utf8_lossy(&text));
+        let journal = journal(&below(root, Path::new(UPDATES)));
+        let mut database = Self::parse(&String::from_utf8_lossy(&text), &journal);
         root.clone_into(&mut database.root);
         let path = below(root, Path::new(DIVERSIONS));
         if path.exists() {
@@ -67,7 +71,7 @@ impl Dpkg {
         Ok(database)
     }
 
-    fn parse(text: &str) -> Self {
+    fn parse(text: &str, journal: &str) -> Self {
         let mut database = Self {
             root: "/".into(),
             native: String::new(),
@@ -77,7 +81,7 @@ impl Dpkg {
             provided: HashMap::new(),
             diversions: HashMap::new(),
         };
-        for record in status::parse(text) {
+        for record in status::amended(status::parse(text), status::parse(journal)) {
             // In these states all files are there and configured.
             let settled = record.state == "installed";
             if !settled && !record.state.starts_with("triggers-") {
@@ -300,6 +304,29 @@ impl PackageDatabase for Dpkg {
     }
 }
 
+/// The text of dpkg's journal, oldest first.  There is one while dpkg runs, and
+/// what scripts of packages are told about themselves is in it.
+fn journal(directory: &Path) -> String {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        // Others are being written.
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().as_bytes();
+            name.iter().all(u8::is_ascii_digit)
+        })
+        .collect();
+    files.sort();
+    // One that has vanished in between is in the status file now.
+    let texts = files.iter().filter_map(|path| files::read(path).ok());
+    let texts: Vec<String> = texts
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .collect();
+    texts.join("\n")
+}
+
 /// The lines `path md5 [obsolete]` of a `Conffiles` field.
 fn conffiles(field: &str) -> Vec<(PathBuf, String)> {
     field
@@ -348,7 +375,7 @@ Package: lib\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: sam
 Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 2\n";
 
     fn closure(resolution: Resolution) -> Vec<String> {
-        let database = Dpkg::parse(SYSTEM);
+        let database = Dpkg::parse(SYSTEM, "");
         let root = database.find("a").unwrap();
         let ids = database.closure(&[root], resolution);
         ids.iter()
@@ -374,8 +401,55 @@ Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 
     }
 
     #[test]
+    fn the_journal_is_newer_than_the_status_file() {
+        let status = "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n\
+            Package: old\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n\
+            Package: gone\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n\
+            Package: lib\nStatus: install ok installed\nArchitecture: amd64\nMulti-Arch: same\nVersion: 1\n";
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            (
+                "0000",
+                "Package: old\nStatus: install ok unpacked\nArchitecture: amd64\nVersion: 2\n",
+            ),
+            (
+                "0001",
+                "Package: old\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2\n",
+            ),
+            (
+                "0002",
+                "Package: gone\nStatus: purge ok not-installed\nArchitecture: all\n",
+            ),
+            (
+                "0003",
+                "Package: lib\nStatus: install ok installed\nArchitecture: i386\nMulti-Arch: same\nVersion: 1\n",
+            ),
+            (
+                "0004",
+                "Package: new\nStatus: install ok installed\nArchitecture: all\nVersion: 3\n",
+            ),
+            ("tmp.i", "Package: half"),
+        ] {
+            files::write(dir.path().join(name), text).unwrap();
+        }
+        let database = Dpkg::parse(status, &journal(dir.path()));
+        let shown: Vec<String> = database.packages.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "dpkg_1_amd64",
+                "old_2_amd64",
+                "lib_1_amd64",
+                "lib_1_i386",
+                "new_3_all"
+            ]
+        );
+        assert_eq!(journal(Path::new("/no/such/directory")), "");
+    }
+
+    #[test]
     fn names_mean_the_native_architecture() {
-        let database = Dpkg::parse(SYSTEM);
+        let database = Dpkg::parse(SYSTEM, "");
         let show = |name: &str| {
             database
                 .find(name)

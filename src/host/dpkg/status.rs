@@ -61,6 +61,21 @@ pub(super) fn parse(text: &str) -> Vec<Record<'_>> {
     records
 }
 
+/// `records` with what the `later` ones say of the same packages.
+pub(super) fn amended<'a>(mut records: Vec<Record<'a>>, later: Vec<Record<'a>>) -> Vec<Record<'a>> {
+    for record in later {
+        let same = |old: &&mut Record<'a>| {
+            // Only `Multi-Arch: same` can be there in several architectures.
+            old.name == record.name && (!old.same || old.architecture == record.architecture)
+        };
+        match records.iter_mut().find(same) {
+            Some(old) => *old = record,
+            None => records.push(record),
+        }
+    }
+    records
+}
+
 /// One alternative of a relation: `name:qualifier (operator version)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Relation {
