@@ -3,24 +3,41 @@
 use crate::{Error, Result};
 use std::io::Read;
 
+/// How a file of each format begins.
+const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+const XZ: &[u8] = b"\xfd7zXZ\0";
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// Reads `content` decompressed if it is gzip, xz or zstd, and as it is
+/// otherwise; `name` is for messages.  There may be no end to what comes out:
+/// whoever reads has to stop.
+pub fn reader<'a>(name: &str, content: &'a [u8]) -> Result<Box<dyn Read + 'a>> {
+    Ok(if content.starts_with(GZIP) {
+        Box::new(flate2::read::MultiGzDecoder::new(content))
+    } else if content.starts_with(XZ) {
+        Box::new(xz2::read::XzDecoder::new_multi_decoder(content))
+    } else if content.starts_with(ZSTD) {
+        let decoder = zstd::Decoder::with_buffer(content);
+        Box::new(decoder.map_err(|e| Error::io("cannot decompress", name, e))?)
+    } else {
+        Box::new(content)
+    })
+}
+
 /// `content`, decompressed if it is gzip, xz or zstd, and as it is otherwise.
 /// More than `limit` bytes are an error; `name` is for messages.
 pub fn decompress(name: &str, content: Vec<u8>, limit: u64) -> Result<Vec<u8>> {
-    let damaged = |e| Error::io("cannot decompress", name, e);
-    let reader: Box<dyn Read> = if content.starts_with(&[0x1f, 0x8b, 8]) {
-        Box::new(flate2::read::MultiGzDecoder::new(&content[..]))
-    } else if content.starts_with(b"\xfd7zXZ\0") {
-        Box::new(xz2::read::XzDecoder::new_multi_decoder(&content[..]))
-    } else if content.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        Box::new(zstd::Decoder::with_buffer(&content[..]).map_err(damaged)?)
-    } else {
+    if ![GZIP, XZ, ZSTD]
+        .iter()
+        .any(|magic| content.starts_with(magic))
+    {
         return Ok(content);
-    };
+    }
     let mut plain = Vec::new();
-    reader
+    reader(name, &content)?
         .take(limit + 1)
         .read_to_end(&mut plain)
-        .map_err(damaged)?;
+        .map_err(|e| Error::io("cannot decompress", name, e))?;
     if plain.len() as u64 > limit {
         return Err(Error::input(format!(
             "`{name}` is larger than {limit} bytes when decompressed"

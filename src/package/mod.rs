@@ -2,6 +2,8 @@
 
 pub mod contents;
 pub mod deb;
+pub mod openpgp;
+pub mod read;
 pub mod rpm;
 
 pub use contents::{Contents, PackagedFile};
