@@ -15,6 +15,7 @@ pub use planner::{Options, Report};
 pub use rehydrate::{
     Freshness, Rehydration, Request, Statistics, ensure, explain, make, make_chroot,
 };
+pub use stamp::{Stamp, Standing};
 pub use tree::Conflict;
 
 use crate::{Error, Result, files};
@@ -23,6 +24,12 @@ use std::path::{Path, PathBuf};
 
 /// The stamp's file name beside the appliance's three files.
 const STAMP: &str = "stamp.json";
+
+/// What the appliance in `directory` was made from, if Freezedry made it for
+/// its cache.
+pub fn stamp(directory: &Path) -> Option<Stamp> {
+    Stamp::read(&directory.join(STAMP)).ok()
+}
 
 /// Where the superblock lies in an ext2 image, in bytes.
 ///

@@ -7,7 +7,7 @@ use super::kernel::{self, Kernel};
 use super::modules::{self, Index};
 use super::plan::{Entry, Origin, Plan};
 use super::planner::{self, Options, Report};
-use super::stamp::{Fingerprint, Stamp};
+use super::stamp::{Fingerprint, Stamp, Standing};
 use super::{Appliance, STAMP, initrd};
 use crate::host::Host;
 use crate::node::{Content, Node};
@@ -187,6 +187,22 @@ fn make_in(
             rehydration,
         },
     ))
+}
+
+impl Stamp {
+    /// Whether the appliance with this stamp is what `request` and `host` would
+    /// give now; nothing is made.
+    pub fn standing(&self, request: &Request, host: &Host) -> Result<Standing> {
+        if self.inputs == inputs(request, host)? {
+            return Ok(Standing::Fresh);
+        }
+        let unchanged = self.plan == prepare(request, host)?.fingerprint.hex();
+        Ok(if unchanged {
+            Standing::Unaffected
+        } else {
+            Standing::Stale
+        })
+    }
 }
 
 /// A digest of all that is looked at before the plan is made.

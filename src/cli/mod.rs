@@ -6,9 +6,12 @@ mod boot;
 mod check;
 mod clean;
 mod describe;
+mod diff;
+mod inspect;
 mod package;
 mod prepare;
 mod rehydrate;
+mod sign;
 
 use crate::Error;
 use clap::{Parser, Subcommand};
@@ -37,6 +40,9 @@ enum Command {
     Rehydrate(rehydrate::Arguments),
     Boot(boot::Arguments),
     Clean(clean::Arguments),
+    Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
+    Sign(sign::Arguments),
 }
 
 /// How a command ended, if it did not fail.
@@ -46,7 +52,8 @@ enum Status {
     Success,
     /// It found fault with the user's input, and said so.
     Problems,
-    /// The exit status of a program in a guest, passed on untouched.
+    /// The exit status of a program in a guest, passed on untouched; or one
+    /// that a command has for itself.
     External(u8),
 }
 
@@ -81,6 +88,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Boot(arguments) => boot::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Sign(arguments) => sign::run(arguments),
     };
     match result {
         Ok(Status::Success) => ExitCode::SUCCESS,

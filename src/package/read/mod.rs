@@ -7,7 +7,8 @@ mod frame;
 mod rpm;
 
 pub(crate) use ar::{Member, members};
-pub(crate) use frame::{Frames, frames};
+pub(crate) use deb::signed as signed_members;
+pub(crate) use frame::frames;
 
 use super::openpgp::SignaturePacket;
 use crate::{Error, Result, files};
@@ -306,6 +307,18 @@ impl Package {
             good: false,
             expected: None,
         }));
+    }
+
+    /// An error if a digest is wrong; `name` is for the message.
+    pub(crate) fn must_be_sound(&self, name: &str) -> Result<()> {
+        match self.digests.iter().find(|digest| !digest.good) {
+            None => Ok(()),
+            Some(digest) => Err(damaged(
+                name,
+                &digest.of,
+                &format!("the {} digest is wrong", digest.algorithm),
+            )),
+        }
     }
 
     /// Whether every digest is right and no signature is bad.
