@@ -12,8 +12,11 @@
 mod boot;
 mod check;
 mod image;
+mod inspect;
 mod packages;
 mod prepare;
+mod self_packaging;
+mod signing;
 mod support;
 
 /// A file that nobody mentions above would never be run.
