@@ -164,13 +164,13 @@ fn the_man_page_has_no_warnings() {
 }
 
 /// A root to install in, with everything below it told apart by path.
-struct Root {
-    path: PathBuf,
+pub(crate) struct Root {
+    pub(crate) path: PathBuf,
 }
 
 impl Root {
     /// Runs `words` in the root, with everything a virtual machine needs.
-    fn run(&self, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
         let enter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpm-world/enter-rpm-world");
         Command::new("timeout")
             .arg((3 * PATIENCE.as_secs()).to_string())
@@ -189,14 +189,14 @@ impl Root {
     }
 
     /// As [`Root::run`], and it has to succeed.
-    fn must(&self, words: &[&str]) -> String {
+    pub(crate) fn must(&self, words: &[&str]) -> String {
         let output = self.run(words);
         assert!(output.status.success(), "{words:?}: {}", both(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Paths below /usr and /etc.
-    fn paths(&self) -> BTreeSet<String> {
+    pub(crate) fn paths(&self) -> BTreeSet<String> {
         let find = "find /usr /etc -not -path '*/__pycache__*' -not -path '/etc/ld.so.cache'";
         self.must(&["sh", "-c", find])
             .lines()
@@ -205,7 +205,7 @@ impl Root {
     }
 
     /// Copies a package in; its path inside.
-    fn put(&self, package: &Path) -> String {
+    pub(crate) fn put(&self, package: &Path) -> String {
         let name = package.file_name().unwrap().to_str().unwrap();
         std::fs::copy(package, self.path.join("var/tmp").join(name)).unwrap();
         format!("/var/tmp/{name}")
@@ -221,7 +221,7 @@ impl Drop for Root {
 }
 
 /// A copy of `original` that may be changed.
-fn copy_of(original: &Path, name: &str) -> Root {
+pub(crate) fn copy_of(original: &Path, name: &str) -> Root {
     let path = cache().join(format!("{name}.{}", std::process::id()));
     let mut copy = Command::new("cp");
     run(copy.args(["-a", "--reflink=auto"]).arg(original).arg(&path));
@@ -229,7 +229,7 @@ fn copy_of(original: &Path, name: &str) -> Root {
 }
 
 /// A clean Debian with a kernel, made when it is missing.
-fn debian() -> Option<PathBuf> {
+pub(crate) fn debian() -> Option<PathBuf> {
     if !require(&["mmdebstrap"]) || !require_root() {
         return None;
     }
