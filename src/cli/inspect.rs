@@ -108,17 +108,16 @@ pub(super) fn clean(text: &str) -> String {
 
 /// A size with its unit, as people read it: `512`, `1.2 kB`, `34.5 MB`.
 fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["", " kB", " MB", " GB"] {
-        if value < 999.5 || unit == " GB" {
-            return match unit {
-                "" => bytes.to_string(),
-                _ => format!("{value:.1}{unit}"),
-            };
-        }
-        value /= 1000.0;
+    if bytes < 1000 {
+        return bytes.to_string();
     }
-    bytes.to_string()
+    let units = [("kB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+    let tenths = |factor: u64| bytes.saturating_add(factor / 20) / (factor / 10);
+    let (unit, factor) = units
+        .into_iter()
+        .find(|(_, factor)| tenths(*factor) < 10_000)
+        .unwrap_or(units[2]);
+    format!("{}.{} {unit}", tenths(factor) / 10, tenths(factor) % 10)
 }
 
 fn print_package(out: &mut dyn Write, report: &PackageReport) -> std::io::Result<()> {

@@ -26,8 +26,8 @@ pub(super) struct Arguments {
     changes: bool,
     /// Sign what is written (of Debian's, the .buildinfo and .changes), with
     /// this key, else that of FREEZEDRY_SIGN_KEY, else gpg's default key
-    #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true)]
-    sign: Option<Option<String>>,
+    #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    sign: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,7 +52,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     files::create_dir_all(&arguments.output)?;
     let signer = match &arguments.sign {
         None => None,
-        Some(key) => Some(Signer::new(key.as_deref())?),
+        Some(key) => Some(Signer::new(
+            Some(key.as_str()).filter(|key| !key.is_empty()),
+        )?),
     };
     if signer.is_some() && formats.contains(&Format::Deb) && !arguments.changes {
         return Err(Error::input(
