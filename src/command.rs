@@ -40,6 +40,15 @@ pub fn run(command: &mut Command) -> Result<Output> {
         .map_err(|e| not_started(command, e))
 }
 
+/// Like [`run`], but with our own standard input, so that the program (or an
+/// agent of its) can find the user's terminal and ask there.
+pub fn converse(command: &mut Command) -> Result<Output> {
+    die_with_parent(command)
+        .stdin(Stdio::inherit())
+        .output()
+        .map_err(|e| not_started(command, e))
+}
+
 /// The error for a program that could not be started.
 pub fn not_started(command: &Command, cause: std::io::Error) -> Error {
     let missing = cause.kind() == std::io::ErrorKind::NotFound;

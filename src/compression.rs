@@ -62,13 +62,11 @@ pub fn decompress(name: &str, content: Vec<u8>, limit: u64) -> Result<Vec<u8>> {
     if Format::of(&content).is_none() {
         return Ok(content);
     }
-    let damaged = |e| Error::io("cannot decompress", name, e);
-    let reader = reader(name, &content[..])?;
     let mut plain = Vec::new();
-    reader
+    reader(name, &content[..])?
         .take(limit + 1)
         .read_to_end(&mut plain)
-        .map_err(damaged)?;
+        .map_err(|e| Error::io("cannot decompress", name, e))?;
     if plain.len() as u64 > limit {
         return Err(Error::input(format!(
             "`{name}` is larger than {limit} bytes when decompressed"

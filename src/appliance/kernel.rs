@@ -281,6 +281,11 @@ fn architecture(head: &[u8]) -> Option<&'static str> {
     None
 }
 
+/// The version that the kernel `image` says of itself, if it can be told.
+pub fn version(image: &Path) -> Option<String> {
+    bzimage_version(&head(image).ok()?)
+}
+
 /// The version that an x86 kernel says of itself.
 fn bzimage_version(head: &[u8]) -> Option<String> {
     if head.get(0x202..0x206)? != b"HdrS" {

@@ -20,6 +20,7 @@ pub use rehydrate::{
     Freshness, Prepared, Rehydration, Request, Statistics, ensure, explain, explain_chroot,
     is_chroot_newer, make, make_chroot, outdated, prepare, write, write_chroot,
 };
+pub use stamp::{Stamp, Standing};
 pub use tree::Conflict;
 
 use crate::{Error, Result, files};
@@ -28,6 +29,12 @@ use std::path::{Path, PathBuf};
 
 /// The stamp's file name beside the appliance's three files.
 const STAMP: &str = "stamp.json";
+
+/// What the appliance in `directory` was made from, if Freezedry made it for
+/// its cache.
+pub fn stamp(directory: &Path) -> Option<Stamp> {
+    Stamp::read(&directory.join(STAMP)).ok()
+}
 
 /// Where the superblock lies in an ext2 image, in bytes.
 ///

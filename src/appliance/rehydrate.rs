@@ -4,11 +4,11 @@ use super::cache::{self, Scratch, Slot};
 use super::image::chroot::{self, Skipped};
 use super::image::{ext2, sink};
 use super::kernel::{self, Kernel};
-use super::modules::Index;
+use super::modules::{self, Index};
 use super::plan::{Entry, Origin, Plan};
 use super::planner::{self, Options, Report};
 use super::readers::{Gate, Readers};
-use super::stamp::{Fingerprint, Stamp};
+use super::stamp::{Fingerprint, Stamp, Standing};
 use super::{Appliance, STAMP, initrd, newer};
 use crate::host::Host;
 use crate::node::{Content, Node};
@@ -38,6 +38,22 @@ pub struct Request {
     pub link_kernel: bool,
     /// The size of the root file system in bytes; `None` for 4 GiB, sparse.
     pub size: Option<u64>,
+}
+
+impl Request {
+    /// Our own appliance of `skeleton`, with the best kernel there is.
+    pub fn new(skeleton: Vec<PathBuf>) -> Self {
+        Self {
+            skeleton,
+            options: Options::default(),
+            drivers: modules::NATIVE,
+            modules: Vec::new(),
+            all_modules: false,
+            kernel: kernel::Request::default(),
+            link_kernel: false,
+            size: None,
+        }
+    }
 }
 
 /// What was made, and what the user may want to know about it.
@@ -281,6 +297,22 @@ fn make_in(
             rehydration,
         },
     ))
+}
+
+impl Stamp {
+    /// Whether the appliance with this stamp is what `request` and `host` would
+    /// give now; nothing is made.
+    pub fn standing(&self, request: &Request, host: &Host) -> Result<Standing> {
+        if self.inputs == inputs(request, host)? {
+            return Ok(Standing::Fresh);
+        }
+        let unchanged = self.plan == prepare(request, host)?.fingerprint.hex();
+        Ok(if unchanged {
+            Standing::Unaffected
+        } else {
+            Standing::Stale
+        })
+    }
 }
 
 /// A digest of all that is looked at before the plan is made.

@@ -15,7 +15,7 @@
 use super::cache::{self, Slot};
 use super::readers::Readers;
 use super::stamp::Stamp;
-use super::{Appliance, Freshness, Options, Request, STAMP, ensure, kernel, modules, rehydrate};
+use super::{Appliance, Freshness, Options, Request, STAMP, ensure, rehydrate};
 use crate::host::Host;
 use crate::{Error, Result, files};
 use rustix::fs::{Mode, OFlags};
@@ -56,18 +56,14 @@ pub fn names() -> Vec<String> {
 /// How a shared appliance is made from `skeleton`.
 pub fn request(skeleton: PathBuf, settings: Settings) -> Request {
     Request {
-        skeleton: vec![skeleton],
         options: Options {
             readers: Readers::Everybody,
             ..Options::default()
         },
-        drivers: modules::NATIVE,
         modules: settings.modules,
         all_modules: settings.all_modules,
-        // Not what the environment of some administrator says.
-        kernel: kernel::Request::default(),
-        link_kernel: false,
-        size: None,
+        // The kernel is not what the environment of some administrator says.
+        ..Request::new(vec![skeleton])
     }
 }
 

@@ -27,6 +27,18 @@ pub struct Stamp {
     pub plan: String,
 }
 
+/// Whether an appliance is as a skeleton and a host want it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Nothing that was looked at has changed.
+    Fresh,
+    /// Something has changed, but nothing that goes in.
+    Unaffected,
+    /// Another one would be made.
+    Stale,
+}
+
 impl Stamp {
     /// Reads the stamp at `path`.
     pub fn read(path: &Path) -> Result<Self> {

@@ -3,7 +3,7 @@
 use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
 use crate::appliance::shared::{self, Shared};
-use crate::appliance::{self, Appliance, Freshness, Options, Readers, Request, kernel, modules};
+use crate::appliance::{self, Appliance, Freshness, Readers, Request, kernel};
 use crate::boot::accelerator::{Accelerator, Choice, Memory};
 use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
@@ -180,14 +180,10 @@ fn appliance(
         slot.clear(waiting)?;
     }
     let request = Request {
-        skeleton: vec![skeleton],
-        options: Options::default(),
-        drivers: modules::NATIVE,
         modules: settings.modules.clone(),
         all_modules: settings.all_modules,
         kernel: rehydrate::kernel_request(),
-        link_kernel: false,
-        size: None,
+        ..Request::new(vec![skeleton])
     };
     let (appliance, freshness) = appliance::ensure(&slot, &request, host, waiting)?;
     Ok((appliance, freshness, (Some(slot), None)))

@@ -6,11 +6,14 @@ mod boot;
 mod check;
 mod clean;
 mod describe;
+mod diff;
 mod dropin;
+mod inspect;
 mod package;
 mod prepare;
 mod refresh;
 mod rehydrate;
+mod sign;
 
 use crate::Error;
 use clap::{Parser, Subcommand};
@@ -42,6 +45,9 @@ enum Command {
     Boot(boot::Arguments),
     Refresh(refresh::Arguments),
     Clean(clean::Arguments),
+    Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
+    Sign(sign::Arguments),
 }
 
 /// How a command ended, if it did not fail.
@@ -51,7 +57,8 @@ enum Status {
     Success,
     /// It found fault with the user's input, and said so.
     Problems,
-    /// The exit status of a program in a guest, passed on untouched.
+    /// The exit status of a program in a guest, passed on untouched; or one
+    /// that a command has for itself.
     External(u8),
 }
 
@@ -91,6 +98,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Boot(arguments) => boot::run(arguments),
         Command::Refresh(arguments) => refresh::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Sign(arguments) => sign::run(arguments),
     };
     match result {
         Ok(Status::Success) => ExitCode::SUCCESS,

@@ -3,8 +3,9 @@
 use super::{Status, describe, notice};
 use crate::family::Family;
 use crate::host::Host;
-use crate::package::{Contents, deb, rpm};
-use crate::{Result, files, skeleton};
+use crate::package::sign::{self, Signer};
+use crate::package::{Contents, changes, deb, rpm};
+use crate::{Error, Result, files, skeleton};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,13 @@ pub(super) struct Arguments {
     /// The directory to write to
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
+    /// Write .buildinfo and .changes beside a .deb
+    #[arg(long)]
+    changes: bool,
+    /// Sign what is written (of Debian's, the .buildinfo and .changes), with
+    /// this key, else that of FREEZEDRY_SIGN_KEY, else gpg's default key
+    #[arg(long, value_name = "KEY", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    sign: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,6 +52,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         (formats, _) => formats,
     };
     files::create_dir_all(&arguments.output)?;
+    let signer = match &arguments.sign {
+        None => None,
+        Some(key) => Some(Signer::new(
+            Some(key.as_str()).filter(|key| !key.is_empty()),
+        )?),
+    };
+    if signer.is_some() && formats.contains(&Format::Deb) && !arguments.changes {
+        return Err(Error::input(
+            "a Debian package is signed by its .changes, which is not written",
+        )
+        .hint("add --changes, or put a signature inside with `freezedry sign --embed`"));
+    }
+    let mut written = Vec::new();
     for format in formats {
         let family = match format {
             Format::Deb => Family::Debian,
@@ -67,11 +88,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             ));
         }
         let contents = Contents::new(&description, &prepared, family)?;
-        let (name, bytes) = match format {
+        let made = match format {
             Format::Deb => (deb::file_name(&contents), deb::build(&contents)?),
             Format::Rpm => (rpm::file_name(&contents), rpm::build(&contents)?),
         };
-        let path = arguments.output.join(name);
+        let place = |(name, bytes): (String, Vec<u8>)| (arguments.output.join(name), bytes);
+        let mut signed = Vec::new();
+        if *format == Format::Deb && arguments.changes {
+            signed.extend(changes::write(&contents, &made).map(place));
+        }
+        match format {
+            Format::Rpm if signer.is_some() => signed.push(place(made)),
+            _ => written.push(place(made)),
+        }
+        written.extend(match &signer {
+            Some(signer) => sign::sign(signer, signed, false)?,
+            None => signed,
+        });
+    }
+    // Only now, so that nothing is there if something could not be made.
+    for (path, bytes) in written {
         let part = path.with_extension("part");
         files::write(&part, &bytes)?;
         files::rename(&part, &path)?;

@@ -2,7 +2,7 @@
 
 use super::{Status, describe, notice};
 use crate::appliance::plan::{Entry, Origin, Plan};
-use crate::appliance::{self, Options, Readers, Rehydration, Report, Request, kernel, modules};
+use crate::appliance::{self, Options, Readers, Rehydration, Report, Request, kernel};
 use crate::description;
 use crate::host::Host;
 use crate::node::Node;
@@ -53,17 +53,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         Readers::User
     };
     let request = Request {
-        skeleton: arguments.skeleton.clone(),
         options: Options {
             readers,
             ..Options::default()
         },
-        drivers: modules::NATIVE,
         modules: arguments.modules.clone(),
         all_modules: arguments.all_modules,
         kernel: kernel_request(),
-        link_kernel: false,
         size: arguments.size,
+        ..Request::new(arguments.skeleton.clone())
     };
     let host = Host::detect(Path::new("/"))?;
     if arguments.explain {

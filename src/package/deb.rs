@@ -22,7 +22,7 @@ pub fn file_name(contents: &Contents<'_>) -> String {
 }
 
 /// Debian's name of the architecture.
-fn architecture(contents: &Contents<'_>) -> &'static str {
+pub(super) fn architecture(contents: &Contents<'_>) -> &'static str {
     match contents.architecture {
         None => "all",
         Some("aarch64") => "arm64",
@@ -212,7 +212,7 @@ fn control(contents: &Contents<'_>) -> String {
 }
 
 /// Name and address; a name with punctuation is quoted in e-mail but not here.
-fn person(maintainer: &Maintainer) -> String {
+pub(super) fn person(maintainer: &Maintainer) -> String {
     format!("{} <{}>", maintainer.name, maintainer.email)
 }
 
@@ -298,7 +298,7 @@ pub(super) fn changelog(contents: &Contents<'_>) -> String {
 }
 
 /// A time as e-mail writes it, in UTC.
-fn rfc_5322(time: u32) -> String {
+pub(super) fn rfc_5322(time: u32) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

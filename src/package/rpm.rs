@@ -1,6 +1,6 @@
 //! RPM binary packages.
 //!
-//! This is the only file that knows the RPM library.
+//! Only this file, `read/rpm.rs` and `sign/rpm.rs` know the RPM library.
 
 use super::contents::{Contents, Role};
 use super::lifecycle::{EVERYWHERE, Moment, Scriptlet, StatePath};
