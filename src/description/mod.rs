@@ -1,13 +1,18 @@
 //! The author's YAML: the model, and loading it with good messages.
 
 mod decode;
+mod keys;
+mod manual;
 mod problems;
 mod rules;
+mod schema;
 mod sections;
 mod tree;
 
+pub use manual::manual;
 pub use problems::{Problem, Problems, Severity};
 pub use rules::{parse_port, parse_size};
+pub use schema::schema;
 
 use crate::family::Family;
 use std::collections::BTreeMap;
