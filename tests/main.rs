@@ -9,8 +9,10 @@
     clippy::unwrap_used
 )]
 
+mod author;
 mod boot;
 mod check;
+
 mod image;
 mod packages;
 mod prepare;

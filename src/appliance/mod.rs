@@ -13,7 +13,7 @@ mod tree;
 
 pub use planner::{Options, Report};
 pub use rehydrate::{
-    Freshness, Rehydration, Request, Statistics, ensure, explain, make, make_chroot,
+    Freshness, Rehydration, Request, Statistics, ensure, explain, make, make_chroot, plan_for,
 };
 pub use tree::Conflict;
 

@@ -89,6 +89,12 @@ pub fn explain(request: &Request, host: &Host) -> Result<(Plan, Report, Kernel)>
     Ok((prepared.plan, prepared.report, prepared.selection.kernel))
 }
 
+/// The plan alone, for which no kernel is needed.
+pub fn plan_for(request: &Request, host: &Host) -> Result<(Plan, Report)> {
+    let skeleton = skeleton::read(&request.skeleton)?;
+    planner::plan(&skeleton, host, Vec::new(), request.options)
+}
+
 /// Makes the appliance in the directory `out`, replacing what is there.
 ///
 /// `out` appears whole or not at all.

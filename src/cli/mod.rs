@@ -2,13 +2,18 @@
 //! only here are exit codes decided.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is the room that speaks
 
+mod audit;
 mod boot;
 mod check;
 mod clean;
 mod describe;
+mod doctor;
+mod man;
+mod new;
 mod package;
 mod prepare;
 mod rehydrate;
+mod schema;
 
 use crate::Error;
 use clap::{Parser, Subcommand};
@@ -31,12 +36,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::Arguments),
     Check(check::Arguments),
     Prepare(prepare::Arguments),
     Package(package::Arguments),
     Rehydrate(rehydrate::Arguments),
     Boot(boot::Arguments),
     Clean(clean::Arguments),
+    Doctor(doctor::Arguments),
+    Schema(schema::Arguments),
+    Completions(man::Completions),
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// How a command ended, if it did not fail.
@@ -75,12 +86,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match &cli.command {
+        Command::New(arguments) => new::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Prepare(arguments) => prepare::run(arguments),
         Command::Package(arguments) => package::run(arguments),
         Command::Rehydrate(arguments) => rehydrate::run(arguments),
         Command::Boot(arguments) => boot::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
+        Command::Completions(arguments) => man::completions(arguments),
+        Command::Man(arguments) => man::run(arguments),
     };
     match result {
         Ok(Status::Success) => ExitCode::SUCCESS,

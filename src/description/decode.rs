@@ -64,7 +64,7 @@ fn unknown_key(key: &Node, section: &str, keys: &[&str]) -> Problem {
 }
 
 /// The word that `text` is probably a slip of.
-pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
     let near = words.iter().min_by_key(|word| distance(word))?;
     // A third of the word may be wrong.

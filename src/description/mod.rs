@@ -2,6 +2,7 @@
 
 mod decode;
 mod keys;
+mod locate;
 mod manual;
 mod problems;
 mod rules;
@@ -9,6 +10,8 @@ mod schema;
 mod sections;
 mod tree;
 
+pub use decode::nearest;
+pub use locate::locate;
 pub use manual::manual;
 pub use problems::{Problem, Problems, Severity};
 pub use rules::{parse_port, parse_size};
@@ -189,6 +192,18 @@ pub fn load(path: &Path) -> Result<Description, Problems> {
         _ => Path::new("."),
     };
     parse(&text, &name, folder)
+}
+
+/// Whether `name` can be the name of an appliance; the error says why not.
+pub fn check_name(name: &str) -> crate::Result<()> {
+    rules::name(name).map_err(|decode::Fault(what, help)| {
+        crate::Error::input(format!("this cannot be the name of an appliance: {what}")).hint(help)
+    })
+}
+
+/// Whether `text` is of the form `Name <address>`.
+pub fn is_maintainer(text: &str) -> bool {
+    rules::maintainer(text).is_ok()
 }
 
 /// Reads a description from `text`; `name` is for messages.

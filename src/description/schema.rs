@@ -65,7 +65,14 @@ fn property(key: &Key) -> Value {
 
 fn shape(shape: &Shape) -> Map<String, Value> {
     object(match shape {
-        Shape::Text(rule) => text(json!(["string", "number"]), rule),
+        Shape::Text(rule)
+            if ["12", "1.2"]
+                .iter()
+                .any(|number| (rule.check)(number).is_ok()) =>
+        {
+            text(json!(["string", "number"]), rule)
+        }
+        Shape::Text(rule) => text(json!(["string"]), rule),
         Shape::Quoted(rule) => text(json!(["string"]), rule),
         Shape::Number(range) => {
             json!({"type": ["integer"], "minimum": range.start(), "maximum": range.end()})
