@@ -12,6 +12,7 @@
 mod author;
 mod boot;
 mod check;
+mod guide;
 
 mod image;
 mod packages;

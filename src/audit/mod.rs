@@ -151,7 +151,7 @@ pub fn audit(subject: &Subject<'_>) -> Result<Vec<Finding>> {
     let cures = Cures::new(subject);
     let mut walk = walk::Walk::new(&inside, &loader);
     let mut findings = walk::from_init(&mut walk, subject, &cures)?;
-    sweep::everything(&mut walk, subject.plan, &subject.description.boot.init);
+    sweep::everything(&mut walk, subject);
     findings.extend(walk.findings(&cures)?);
     findings.extend(sweep::links(&inside, subject.plan, &cures)?);
     findings.extend(names::unknown(subject)?);

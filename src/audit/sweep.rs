@@ -4,29 +4,39 @@
 use super::cure::Cures;
 use super::inside::{Inside, Lookup, PATH, is_file};
 use super::walk::{Cause, Walk};
-use super::{Finding, Kind, Place, Severity, Wanted};
+use super::{Finding, Kind, Place, Severity, Subject, Wanted};
 use crate::Result;
 use crate::appliance::plan::{Node, Origin, Plan};
 use crate::description::Init;
 use std::path::Path;
 
 /// Looks at every library and every command; at scripts only if somebody may
-/// call any of them: where a command runs, it has been followed already.
-pub(super) fn everything<'a>(walk: &mut Walk<'a>, plan: &'a Plan, init: &Init) {
-    let scripts = !matches!(init, Init::Command(_));
+/// call any of them (where a command runs, it has been followed already), and
+/// only at those of packages that the description names: others come along
+/// with scripts for occasions that no appliance has.
+pub(super) fn everything<'a>(walk: &mut Walk<'a>, subject: &Subject<'a>) {
+    let description = subject.description;
+    let named = description.packages.for_family(subject.host.family());
+    let interactive = !matches!(description.boot.init, Init::Command(_));
     let cause = Cause {
         severity: Severity::Warning,
         place: Place::Packages,
     };
-    for entry in plan.entries.iter().filter(|entry| is_file(entry)) {
-        let name = entry
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .as_encoded_bytes();
-        let library = name.windows(3).any(|part| part == b".so");
+    for entry in subject.plan.entries.iter().filter(|entry| is_file(entry)) {
+        let name = entry.path.file_name().unwrap_or_default();
+        let library = name
+            .as_encoded_bytes()
+            .windows(3)
+            .any(|part| part == b".so");
         let command = entry.mode & 0o111 != 0 && entry.path.parent().is_some_and(is_for_commands);
-        if (library || command) && (scripts || !walk.is_script(entry)) {
+        if !library && !command {
+            continue;
+        }
+        let wanted = match &entry.origin {
+            Origin::Package(name) => interactive && named.contains(&&**name),
+            _ => true,
+        };
+        if wanted || !walk.is_script(entry) {
             walk.program(entry, &cause);
             walk.forget_scripts();
         }
