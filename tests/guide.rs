@@ -40,7 +40,7 @@ fn steps(guide: &str) -> Vec<Step> {
             block = None;
         } else if language == "yaml" {
             match (line.strip_prefix("# "), steps.last_mut()) {
-                (Some(path), _) if path.ends_with(".yaml") => steps.push(Step::File {
+                (Some(path), _) if !path.contains(' ') => steps.push(Step::File {
                     path: path.into(),
                     content: String::new(),
                 }),

@@ -1,7 +1,7 @@
 //! Which package of this host has what is missing.
 
-use super::Subject;
 use super::inside::PATH;
+use super::{Kind, Subject};
 use crate::Result;
 use crate::appliance::plan::Origin;
 use crate::glob::{Pattern, below};
@@ -84,17 +84,25 @@ impl<'a> Cures<'a> {
 
     /// How the library `name` gets in.
     pub(super) fn library(&self, name: &str) -> Result<String> {
-        let mut found = Vec::new();
-        for (path, &id) in self.owners()? {
-            if path.file_name().is_some_and(|file| file == name) {
-                found.push((path.clone(), id));
-            }
-        }
-        found.sort();
-        match found.first() {
-            Some((path, id)) => self.add(path, *id),
+        match self.library_owner(name)? {
+            Some((path, id)) => self.add(&path, id),
             None => self.path(Path::new(name)),
         }
+    }
+
+    fn library_owner(&self, name: &str) -> Result<Option<(PathBuf, PackageId)>> {
+        let owners = self.owners()?.iter();
+        let found = owners.filter(|(path, _)| path.file_name().is_some_and(|file| file == name));
+        Ok(found.min().map(|(path, id)| (path.clone(), *id)))
+    }
+
+    /// Whether this host has what is missing.
+    pub(super) fn knows(&self, kind: Kind, missing: &str) -> Result<bool> {
+        Ok(match kind {
+            Kind::Library => self.library_owner(missing)?.is_some(),
+            _ if missing.contains('/') => self.on_host(Path::new(missing)).exists(),
+            _ => self.has_command(missing)?,
+        })
     }
 
     /// How the package `id` with `path` gets in.

@@ -92,10 +92,9 @@ impl<'a> Loader<'a> {
         {
             return Found::There(entry);
         }
-        let others = self.libraries.get(name).into_iter().flatten();
+        let mut others = self.libraries.get(name).into_iter().flatten();
         others
-            .filter_map(|entry| fits(&entry.path))
-            .next()
+            .find_map(|entry| fits(&entry.path))
             .map_or(Found::Missing, Found::Aside)
     }
 }

@@ -12,7 +12,9 @@
 mod cure;
 mod elf;
 mod features;
+mod init;
 mod inside;
+mod lexer;
 mod loader;
 mod names;
 mod script;
@@ -150,7 +152,7 @@ pub fn audit(subject: &Subject<'_>) -> Result<Vec<Finding>> {
     let loader = Loader::new(&inside, subject.plan);
     let cures = Cures::new(subject);
     let mut walk = walk::Walk::new(&inside, &loader);
-    let mut findings = walk::from_init(&mut walk, subject, &cures)?;
+    let mut findings = init::look(&mut walk, subject, &cures)?;
     sweep::everything(&mut walk, subject);
     findings.extend(walk.findings(&cures)?);
     findings.extend(sweep::links(&inside, subject.plan, &cures)?);

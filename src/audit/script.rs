@@ -2,6 +2,7 @@
 //!
 //! Sources: execve(2), env(1), POSIX.1-2024 chapter "Shell Command Language".
 
+use super::lexer::{Lexer, Token};
 use std::collections::BTreeSet;
 
 /// What the first line of a script asks for.
@@ -58,6 +59,10 @@ const BUILTIN: &str = " . : [ [[ alias bg break builtin case cd command compgen 
     local logout mapfile popd printf pushd pwd read readarray readonly return select set shift shopt source suspend test \
     then time times trap true type typeset ulimit umask unalias unset until wait while { } ! ";
 
+/// Words and options after which stands the name of a command that is looked
+/// for, not called.
+const LOOKS: [&str; 6] = ["-v", "-V", "-x", "-e", "type", "which"];
+
 /// Words after which a command stands.
 const BEFORE_COMMAND: [&str; 13] = [
     "if", "then", "else", "elif", "do", "while", "until", "!", "{", "time", "exec", "eval",
@@ -70,73 +75,84 @@ const BEFORE_COMMAND: [&str; 13] = [
 /// itself are left out.  A guess, and one that rather misses a command than
 /// makes one up.
 pub(super) fn commands(text: &str) -> Vec<String> {
-    let mut words = Lexer::new(text);
-    let mut found: Vec<String> = Vec::new();
-    let mut left_out = BTreeSet::new();
-    let mut expected = true;
-    let mut before = String::new();
-    // How deep in `case … esac`, and whether patterns come next.
-    let mut cases: Vec<bool> = Vec::new();
-    while let Some(token) = words.next() {
+    let mut lexer = Lexer::new(text);
+    let mut reader = Reader {
+        expected: true,
+        ..Reader::default()
+    };
+    while let Some(token) = lexer.next() {
         match token {
-            Token::Separator(separator) => {
-                if let Some(patterns) = cases.last_mut() {
-                    match separator.as_str() {
-                        ")" => *patterns = false,
-                        ";;" => *patterns = true,
-                        _ => {}
-                    }
-                }
-                // `name()` makes a function.
-                if separator == "(" && !expected && found.last() == Some(&before) {
-                    left_out.insert(before.clone());
-                }
-                expected = true;
-            }
-            Token::Redirection => expected = words.skip_target() && expected,
-            Token::Word { text, plain } => {
-                if text == "esac" && expected {
-                    cases.pop();
-                    expected = false;
-                } else if text == "in" && before_is_case(&before) {
-                    before.clear();
-                    cases.push(true);
-                } else if cases.last() == Some(&true) {
-                    // A pattern.
-                } else if text == "case" && expected {
-                    before = "case".into();
-                    expected = false;
-                    continue;
-                } else if before_is_case(&before) {
-                    continue; // the word that `case` is about
-                } else if expected && (text == "for" || text == "select" || text == "function") {
-                    expected = false;
-                } else if expected && BEFORE_COMMAND.contains(&text.as_str()) {
-                    // Still expected.
-                } else if expected && plain && is_assignment(&text) {
-                    // Still expected.
-                } else if expected {
-                    expected = false;
-                    if plain && is_name(&text) && !BUILTIN.contains(&format!(" {text} ")) {
-                        found.push(text.clone());
-                    }
-                } else if ["-v", "-V", "-x", "-e", "type", "which"].contains(&before.as_str()) {
-                    left_out.insert(text.rsplit('/').next().unwrap_or(&text).to_owned());
-                }
-                before = text;
-            }
+            Token::Separator(separator) => reader.separator(&separator),
+            Token::Redirection => lexer.skip_target(),
+            Token::Word { text, plain } => reader.word(text, plain),
         }
     }
     let mut seen = BTreeSet::new();
-    found.retain(|name| {
-        let short = name.rsplit('/').next().unwrap_or(name);
-        !left_out.contains(short) && seen.insert(name.clone())
-    });
+    let mut found = reader.found;
+    found.retain(|name| !reader.left_out.contains(file_name(name)) && seen.insert(name.clone()));
     found
 }
 
-fn before_is_case(before: &str) -> bool {
-    before == "case"
+/// Where a script stands, as far as one has to know to tell commands from words.
+#[derive(Debug, Default)]
+struct Reader {
+    /// Whether the next word is a command.
+    expected: bool,
+    /// The word before this one.
+    before: String,
+    /// For each `case` around: whether patterns come next.
+    cases: Vec<bool>,
+    found: Vec<String>,
+    /// Names without directories.
+    left_out: BTreeSet<String>,
+}
+
+impl Reader {
+    fn separator(&mut self, separator: &str) {
+        if let Some(patterns) = self.cases.last_mut() {
+            match separator {
+                ")" => *patterns = false,
+                ";;" => *patterns = true,
+                _ => {}
+            }
+        }
+        // `name()` makes a function.
+        if separator == "(" && !self.expected && self.found.last() == Some(&self.before) {
+            self.left_out.insert(self.before.clone());
+        }
+        self.expected = true;
+    }
+
+    fn word(&mut self, text: String, plain: bool) {
+        if self.before == "case" {
+            // `case WORD in`, where WORD may be anything.
+            if text == "in" {
+                self.cases.push(true);
+                self.before = text;
+            }
+            return;
+        }
+        if self.expected && text == "esac" {
+            self.cases.pop();
+            self.expected = false;
+        } else if self.cases.last() == Some(&true) {
+            // A pattern.
+        } else if !self.expected {
+            if LOOKS.contains(&self.before.as_str()) {
+                self.left_out.insert(file_name(&text).to_owned());
+            }
+        } else if !(BEFORE_COMMAND.contains(&text.as_str()) || plain && is_assignment(&text)) {
+            self.expected = false;
+            if plain && is_name(&text) && !BUILTIN.split(' ').any(|builtin| builtin == text) {
+                self.found.push(text.clone());
+            }
+        }
+        self.before = text;
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Whether it looks like the name or the path of a program.
@@ -153,158 +169,6 @@ fn is_assignment(text: &str) -> bool {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     })
-}
-
-enum Token {
-    /// A word without its quotes; plain if nothing in it is expanded.
-    Word { text: String, plain: bool },
-    /// What ends a command.
-    Separator(String),
-    /// `<`, `>` and their relatives; a target follows.
-    Redirection,
-}
-
-struct Lexer<'a> {
-    rest: &'a str,
-    /// The delimiters of here-documents that start at the next line.
-    documents: Vec<String>,
-}
-
-impl<'a> Lexer<'a> {
-    fn new(text: &'a str) -> Self {
-        Self {
-            rest: text,
-            documents: Vec::new(),
-        }
-    }
-
-    fn next(&mut self) -> Option<Token> {
-        loop {
-            let first = self.rest.chars().next()?;
-            match first {
-                ' ' | '\t' | '\r' => self.advance(1),
-                '\\' if self.rest.starts_with("\\\n") => self.advance(2),
-                '#' => self.advance(self.rest.find('\n').unwrap_or(self.rest.len())),
-                '\n' => {
-                    self.advance(1);
-                    self.skip_documents();
-                    return Some(Token::Separator("\n".into()));
-                }
-                ';' | '&' | '|' | '(' | ')' => {
-                    let double = self.rest[1..].starts_with(first);
-                    let length = if double && "(".contains(first) {
-                        1
-                    } else {
-                        1 + usize::from(double)
-                    };
-                    let text = self.rest[..length].to_owned();
-                    self.advance(length);
-                    return Some(Token::Separator(text));
-                }
-                '<' | '>' => {
-                    self.redirection();
-                    return Some(Token::Redirection);
-                }
-                _ => return Some(self.word()),
-            }
-        }
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or("");
-    }
-
-    /// Takes the operator, and notes the delimiter of a here-document.
-    fn redirection(&mut self) {
-        let document = self.rest.starts_with("<<") && !self.rest.starts_with("<<<");
-        let length = self
-            .rest
-            .find(|c| !"<>&|-".contains(c))
-            .unwrap_or(self.rest.len());
-        self.advance(length);
-        if document {
-            let mut ahead = Lexer::new(self.rest);
-            ahead.advance(ahead.rest.len() - ahead.rest.trim_start_matches([' ', '\t']).len());
-            if let Token::Word { text, .. } = ahead.word() {
-                self.documents.push(text);
-            }
-        }
-    }
-
-    /// Takes the word after a redirection; always true.
-    fn skip_target(&mut self) -> bool {
-        let blanks = self.rest.len() - self.rest.trim_start_matches([' ', '\t']).len();
-        self.advance(blanks);
-        if !self.rest.starts_with(['\n', ';', '&', '|', ')', '(']) && !self.rest.is_empty() {
-            self.word();
-        }
-        true
-    }
-
-    fn skip_documents(&mut self) {
-        for delimiter in std::mem::take(&mut self.documents) {
-            while !self.rest.is_empty() {
-                let line = self.rest.split('\n').next().unwrap_or("");
-                self.advance(line.len() + 1);
-                if line.trim_start_matches('\t') == delimiter {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn word(&mut self) -> Token {
-        let mut text = String::new();
-        let mut plain = true;
-        let mut chars = self.rest.char_indices().peekable();
-        let mut end = self.rest.len();
-        // What is inside of `"…"`, `$(…)` or `${…}` belongs to the word.
-        let mut quote = None;
-        let mut depth = 0usize;
-        while let Some((at, c)) = chars.next() {
-            match (quote, c) {
-                (Some('\''), '\'') | (Some('"'), '"') => quote = None,
-                (Some('\''), c) => text.push(c),
-                (_, '\\') => {
-                    if let Some((_, c)) = chars.next()
-                        && c != '\n'
-                    {
-                        text.push(c);
-                    }
-                }
-                (_, '`') => plain = false,
-                (_, '$') => {
-                    plain = false;
-                    if let Some((_, '(' | '{')) = chars.peek() {
-                        chars.next();
-                        depth += 1;
-                    }
-                }
-                (_, ')' | '}') if depth > 0 => depth -= 1,
-                (_, '(' | '{') if depth > 0 => depth += 1,
-                (Some(_), c) => text.push(c),
-                (None, '\'' | '"') if depth == 0 => quote = Some(c),
-                (None, c) if depth == 0 && " \t\r\n;&|()<>".contains(c) => {
-                    end = at;
-                    break;
-                }
-                (None, c) => {
-                    plain &= !"*?[]~".contains(c);
-                    text.push(c);
-                }
-            }
-        }
-        self.advance(end);
-        // `2>` is a redirection of descriptor 2.
-        if self.rest.starts_with(['<', '>'])
-            && !text.is_empty()
-            && text.bytes().all(|b| b.is_ascii_digit())
-        {
-            self.redirection();
-            return Token::Redirection;
-        }
-        Token::Word { text, plain }
-    }
 }
 
 #[cfg(test)]

@@ -18,10 +18,7 @@ pub(super) fn everything<'a>(walk: &mut Walk<'a>, subject: &Subject<'a>) {
     let description = subject.description;
     let named = description.packages.for_family(subject.host.family());
     let interactive = !matches!(description.boot.init, Init::Command(_));
-    let cause = Cause {
-        severity: Severity::Warning,
-        place: Place::Packages,
-    };
+    let cause = Cause::of_the_sweep();
     for entry in subject.plan.entries.iter().filter(|entry| is_file(entry)) {
         let name = entry.path.file_name().unwrap_or_default();
         let library = name

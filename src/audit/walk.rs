@@ -5,10 +5,9 @@ use super::cure::Cures;
 use super::elf::Elf;
 use super::inside::{Inside, Lookup, is_file};
 use super::loader::{Found, Loader, own_directories};
-use super::{Finding, Kind, Place, Severity, Subject, Wanted, script};
+use super::{Finding, Kind, Place, Severity, Wanted, init, script};
 use crate::Result;
 use crate::appliance::plan::{Entry, Origin};
-use crate::description::{self, Init};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +21,20 @@ pub(super) struct Cause {
     pub(super) place: Place,
 }
 
+impl Cause {
+    /// For what nothing leads to but may be started.
+    pub(super) fn of_the_sweep() -> Self {
+        Self {
+            severity: Severity::Warning,
+            place: Place::Packages,
+        }
+    }
+
+    fn is_of_the_sweep(&self) -> bool {
+        self.severity == Severity::Warning && self.place == Place::Packages
+    }
+}
+
 /// Something that is not there, and all who want it.
 struct Gap {
     cause: Cause,
@@ -33,7 +46,7 @@ struct Gap {
 
 /// What has been looked at, and what was not there.
 pub(super) struct Walk<'a> {
-    inside: &'a Inside<'a>,
+    pub(super) inside: &'a Inside<'a>,
     loader: &'a Loader<'a>,
     done: HashSet<&'a Path>,
     gaps: BTreeMap<(Kind, String), Gap>,
@@ -153,7 +166,7 @@ impl<'a> Walk<'a> {
 
     /// Looks at the commands of the shell scripts that were met, and at those
     /// that they lead to.  Only what this host has is taken for a command.
-    fn calls(&mut self, cures: &Cures<'_>) -> Result<()> {
+    pub(super) fn calls(&mut self, cures: &Cures<'_>) -> Result<()> {
         while let Some((entry, cause)) = self.scripts.pop() {
             let text = self.inside.read(entry, 0, SCRIPT).unwrap_or_default();
             let cause = Cause {
@@ -161,7 +174,7 @@ impl<'a> Walk<'a> {
                 ..cause
             };
             for name in script::commands(&String::from_utf8_lossy(&text)) {
-                match find_command(self.inside, &name) {
+                match init::find_command(self.inside, &name) {
                     Ok(Some(program)) => self.program(program, &cause),
                     Ok(None) if cures.has_command(&name)? => {
                         self.gap(Kind::Command, &name, entry, &cause, None);
@@ -189,6 +202,11 @@ impl<'a> Walk<'a> {
     pub(super) fn findings(self, cures: &Cures<'_>) -> Result<Vec<Finding>> {
         let mut findings = self.findings;
         for ((kind, missing), gap) in self.gaps {
+            // What a file of a package lacks on its host too is nothing that the
+            // appliance could have.
+            if gap.cause.is_of_the_sweep() && !cures.knows(kind, &missing)? {
+                continue;
+            }
             let who = who(&gap.wanted_by);
             let (title, help) = match (kind, &gap.aside) {
                 (Kind::Library, Some(path)) => (
@@ -267,202 +285,4 @@ fn carriage_return(entry: &Entry, cause: &Cause, interpreter: &str) -> Finding {
         missing: format!("{interpreter}\r"),
         wanted_by: vec![Wanted::new(entry)],
     }
-}
-
-/// The program that `word` means; the error says what is in its way.
-fn find_command<'a>(inside: &Inside<'a>, word: &str) -> Result<Option<&'a Entry>, Obstacle> {
-    let check = |entry: &'a Entry| {
-        if !is_file(entry) {
-            Err(Obstacle::NoFile(entry.path.clone()))
-        } else if entry.mode & 0o111 == 0 {
-            Err(Obstacle::NotExecutable(entry.path.clone()))
-        } else {
-            Ok(Some(entry))
-        }
-    };
-    if word.contains('/') {
-        return match inside.look(Path::new(word)) {
-            Lookup::There(entry) => check(entry),
-            Lookup::Unknown => Err(Obstacle::Unknown),
-            Lookup::Missing(_) => Ok(None),
-        };
-    }
-    if let Some(entry) = inside.command(word) {
-        return Ok(Some(entry));
-    }
-    let mut there = super::inside::PATH
-        .iter()
-        .filter_map(|directory| inside.find(&Path::new(directory).join(word)));
-    there.next().map_or(Ok(None), check)
-}
-
-/// Why something that is there cannot be run.
-enum Obstacle {
-    NoFile(PathBuf),
-    NotExecutable(PathBuf),
-    /// Nobody knows what will be there.
-    Unknown,
-}
-
-/// Looks at what the description runs; what is wrong with its very first words
-/// comes back as findings.
-pub(super) fn from_init(
-    walk: &mut Walk<'_>,
-    subject: &Subject<'_>,
-    cures: &Cures<'_>,
-) -> Result<Vec<Finding>> {
-    let inside = walk.inside;
-    let mut findings = Vec::new();
-    let cause = |place| Cause {
-        severity: Severity::Error,
-        place,
-    };
-    if let Some(entry) = inside.find(Path::new("/init")) {
-        walk.program(entry, &cause(Place::Packages));
-        // Made by Freezedry, and with care for what is not there.
-        walk.forget_scripts();
-    }
-    let boot = &subject.description.boot;
-    match &boot.init {
-        Init::Systemd => match inside.find(Path::new("/sbin/init")) {
-            Some(entry) => walk.program(entry, &cause(Place::Init)),
-            None => findings.push(Finding {
-                severity: Severity::Error,
-                kind: Kind::Init,
-                place: Place::Init,
-                title: "`boot.init`: `systemd` runs `/sbin/init`, which is not in the appliance"
-                    .into(),
-                help: cures.path_or(Path::new("/sbin/init"), || {
-                    "add `systemd-sysv` (Debian) or `systemd` (elsewhere) to `packages`".into()
-                })?,
-                missing: "/sbin/init".into(),
-                wanted_by: Vec::new(),
-            }),
-        },
-        Init::Shell => {
-            for shell in ["/bin/bash", "/bin/sh"] {
-                if let Some(entry) = inside.find(Path::new(shell)) {
-                    walk.program(entry, &cause(Place::Init));
-                }
-            }
-        }
-        Init::Command(line) => {
-            for (number, word) in script::commands(line).iter().enumerate() {
-                // Whether the others run depends on those before them.
-                let first = number == 0 && is_first_word(line, word);
-                let severity = if first {
-                    Severity::Error
-                } else {
-                    Severity::Warning
-                };
-                let cause = Cause {
-                    severity,
-                    place: Place::Init,
-                };
-                match find_command(inside, word) {
-                    Ok(Some(entry)) => walk.program(entry, &cause),
-                    Ok(None) => findings.push(no_command(word, severity, inside, subject, cures)?),
-                    Err(Obstacle::Unknown) => {}
-                    Err(Obstacle::NoFile(path)) => findings.push(obstacle(
-                        severity,
-                        &path,
-                        format!(
-                            "`boot.init`: `{word}` is no program: `{}` is a directory, or a device",
-                            path.display()
-                        ),
-                        "name the program in it".into(),
-                    )),
-                    Err(Obstacle::NotExecutable(path)) => findings.push(obstacle(
-                        severity,
-                        &path,
-                        format!("`boot.init`: `{}` is not executable", path.display()),
-                        match subject
-                            .description
-                            .files
-                            .iter()
-                            .any(|file| file.path == path)
-                        {
-                            true => "add `mode: \"0755\"` to it in `files`".into(),
-                            false => format!("write, for example, `sh {word}`, if it is a script"),
-                        },
-                    )),
-                }
-            }
-        }
-    }
-    for file in &subject.description.files {
-        if let Some(entry) = inside.find(&file.path)
-            && file.mode & 0o111 != 0
-        {
-            let place = Place::File(file.path.clone());
-            walk.program(
-                entry,
-                &Cause {
-                    severity: Severity::Warning,
-                    place,
-                },
-            );
-        }
-    }
-    walk.calls(cures)?;
-    Ok(findings)
-}
-
-/// Whether a command line starts with `word`, but for assignments and `exec`.
-fn is_first_word(line: &str, word: &str) -> bool {
-    let mut words = line
-        .split_whitespace()
-        .skip_while(|other| *other == "exec" || other.contains('='));
-    words
-        .next()
-        .is_some_and(|first| first.trim_matches(['"', '\'']).trim_end_matches(';') == word)
-}
-
-fn obstacle(severity: Severity, path: &Path, title: String, help: String) -> Finding {
-    Finding {
-        severity,
-        kind: Kind::Init,
-        place: Place::Init,
-        title,
-        help,
-        missing: path.display().to_string(),
-        wanted_by: Vec::new(),
-    }
-}
-
-fn no_command(
-    word: &str,
-    severity: Severity,
-    inside: &Inside<'_>,
-    subject: &Subject<'_>,
-    cures: &Cures<'_>,
-) -> Result<Finding> {
-    let unknown = &subject.report.missing;
-    let here = cures.has_command(word)?;
-    let names: Vec<&str> = inside.commands().collect();
-    let help = if here {
-        cures.command(word)?
-    } else if !unknown.is_empty() {
-        format!(
-            "it may be in what is not installed here: {}",
-            unknown.join(", ")
-        )
-    } else if let Some(near) = description::nearest(word, &names) {
-        format!("did you mean `{near}`?")
-    } else {
-        "no package of this host has it; install the one that does and add it to `packages`, or put the program into `files`".into()
-    };
-    Ok(Finding {
-        severity: if here || unknown.is_empty() {
-            severity
-        } else {
-            Severity::Warning
-        },
-        kind: Kind::Init,
-        place: Place::Init,
-        title: format!("`boot.init`: `{word}` is not in the appliance"),
-        help,
-        missing: word.to_owned(),
-        wanted_by: Vec::new(),
-    })
 }

@@ -509,6 +509,26 @@ mod tests {
     }
 
     #[test]
+    fn a_default_is_what_holds_without_the_key() {
+        let show = |text: &str| {
+            let mut parsed = parse(text, "x", Path::new("/nowhere")).unwrap();
+            parsed.warnings = crate::description::Problems::of("", "", Vec::new());
+            format!("{parsed:?}")
+        };
+        for (keys, _, place) in PLACES {
+            for key in keys.list.iter().filter(|key| !key.default.is_empty()) {
+                // The mode of a network counts only where there is a mapping.
+                let without = match place {
+                    "boot: {network: {KEY}}" => with("KEY", "boot", "{network: {mode: user}}"),
+                    _ => LEAST.to_owned(),
+                };
+                let text = with(&around(place, key.name), key.name, key.default);
+                assert_eq!(show(&text), show(&without), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
     fn families_are_keys_of_packages() {
         let families = Family::ALL.map(Family::name);
         assert_eq!(PACKAGES.names()[1..], families);

@@ -70,10 +70,10 @@ fn shape(shape: &Shape) -> Map<String, Value> {
                 .iter()
                 .any(|number| (rule.check)(number).is_ok()) =>
         {
-            text(json!(["string", "number"]), rule)
+            text(&["string", "number"], rule)
         }
-        Shape::Text(rule) => text(json!(["string"]), rule),
-        Shape::Quoted(rule) => text(json!(["string"]), rule),
+        Shape::Text(rule) => text(&["string"], rule),
+        Shape::Quoted(rule) => text(&["string"], rule),
         Shape::Number(range) => {
             json!({"type": ["integer"], "minimum": range.start(), "maximum": range.end()})
         }
@@ -94,7 +94,7 @@ fn shape(shape: &Shape) -> Map<String, Value> {
     })
 }
 
-fn text(types: Value, rule: &Rule) -> Value {
+fn text(types: &[&str], rule: &Rule) -> Value {
     let mut schema = object(json!({"type": types}));
     if !rule.pattern.is_empty() {
         schema.insert("pattern".into(), json!(rule.pattern));
