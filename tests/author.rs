@@ -1,7 +1,7 @@
 //! What an author has besides `check`: the audit of a host, `new`, the schema,
 //! manual pages, completions, help, `doctor`.
 
-use crate::support::{both, freezedry, require, run, skip};
+use crate::support::{both, freezedry, require, require_root, rpm_world, run, skip};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -189,6 +189,63 @@ fn findings_are_data_and_do_not_keep_a_package_from_being_made() {
         "{said}"
     );
     assert!(dir.path().join("box_1.0-1_all.deb").exists());
+}
+
+/// The same in the RPM world: other packages, another database.
+#[test]
+fn an_rpm_host_names_its_own_packages() {
+    let Some(world) = rpm_world() else { return };
+    if !require_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        env!("CARGO_BIN_EXE_freezedry"),
+        dir.path().join("freezedry"),
+    )
+    .unwrap();
+    for (name, rest) in [
+        (
+            "bad",
+            "packages: {all: [bash, corutils], fedora: [python3]}\nboot: {init: sed p, network: user}\n",
+        ),
+        ("good", "packages: [python3]\nboot: {init: python3 -V}\n"),
+    ] {
+        let path = dir.path().join(format!("{name}.yaml"));
+        std::fs::write(path, crate::support::appliance::yaml(name, rest)).unwrap();
+    }
+    let enter = source("tests/rpm-world/enter-rpm-world");
+    let output = Command::new(enter)
+        .arg("--bind")
+        .arg(format!("{}:/mnt", dir.path().display()))
+        .args(["--chdir", "/mnt"])
+        .arg(world)
+        .args([
+            "/mnt/freezedry",
+            "check",
+            "--host",
+            "--json",
+            "good.yaml",
+            "bad.yaml",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let problems: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let told: Vec<String> = problems
+        .iter()
+        .map(|one| {
+            ["file", "severity", "missing", "help"]
+                .map(|key| one[key].as_str().unwrap())
+                .join("; ")
+        })
+        .collect();
+    let expected = [
+        "bad.yaml; error; sed; add `sed` to `packages.fedora`",
+        "bad.yaml; warning; ip; add `iproute` to `packages.fedora`",
+        "bad.yaml; warning; corutils; did you mean `coreutils`?  Otherwise install it, to have it checked: dnf install corutils",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

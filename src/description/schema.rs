@@ -152,3 +152,67 @@ fn json(node: &Node) -> Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::strategy::{Strategy, ValueTree};
+    use proptest::test_runner::TestRunner;
+    use std::process::{Command, Stdio};
+
+    /// Every rule of `keys`, and of those inside them.
+    fn rules(keys: &'static Keys) -> Vec<Rule> {
+        let each = keys.list.iter().flat_map(|key| {
+            let inside = key.shape.keys().map(rules).unwrap_or_default();
+            key.shape.rule().into_iter().chain(inside)
+        });
+        each.filter(|rule| !rule.pattern.is_empty()).collect()
+    }
+
+    /// Texts that are nearly, or quite, what one of the rules asks for.
+    const TEXTS: &str = "[a-z0-9][-a-z0-9+.~:()_]{0,12}|/([a-z.*? ]{1,4}/?){1,3}|[*]/[a-z]{1,4}|[0-9]{1,5}[KMGTkm:]?[0-9]{0,3}\
+                         |[A-Zé ]{1,9}<[a-z]{1,4}@[a-z.]{1,5}> ?|https?://[a-zé/.]{1,9}|(19[789]|20[0-9])[0-9]-0[1-9]-[012][1-9]\
+                         |[0-9.]{1,3}-[0-9a-z~]{1,3}|[1-9]{2,4}[MGmg]|[1-9]{1,4}:[1-9]{1,4}|[0-7]{3,4}|[ -~é]{0,20}|[A-Z][A-Za-z .,é-]{0,90}";
+
+    /// Python is the judge of the patterns, as it is in many validators.
+    #[test]
+    fn patterns_match_all_that_the_rules_accept() {
+        let mut runner = TestRunner::deterministic();
+        let texts = proptest::string::string_regex(TEXTS).unwrap();
+        let mut pairs = Vec::new();
+        for rule in rules(&keys::TOP) {
+            let before = pairs.len();
+            for _ in 0..1500 {
+                let text = texts.new_tree(&mut runner).unwrap().current();
+                if (rule.check)(&text).is_ok() {
+                    assert!(
+                        rule.longest == 0 || text.chars().count() <= rule.longest,
+                        "{text}"
+                    );
+                    pairs.push((rule.pattern, text));
+                }
+            }
+            assert!(
+                pairs.len() > before + 5,
+                "too few texts for {}",
+                rule.pattern
+            );
+        }
+        let script = "import json, re, sys\n\
+            for pattern, text in json.load(sys.stdin):\n    \
+                assert re.search(pattern, text), (pattern, text)\n";
+        let python = Command::new("python3")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut python) = python else { return };
+        serde_json::to_writer(python.stdin.take().unwrap(), &pairs).unwrap();
+        let output = python.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
