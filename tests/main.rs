@@ -17,6 +17,7 @@ mod guide;
 mod image;
 mod packages;
 mod prepare;
+mod reference;
 mod support;
 
 /// A file that nobody mentions above would never be run.
