@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`package`] | a skeleton and a boot command become a `.rpm` or `.deb` |
 //! | [`boot`] | an appliance becomes a running virtual machine |
+//! | [`audit`] | what an appliance would miss when it runs, for its author |
 //! | [`appliance`] | rehydration: what goes in (the plan), the image, the kernel, the cache |
 //! | [`skeleton`] | reading and writing `supermin.d` |
 //! | [`host`] | the machine: its distribution, package database and kernels |
@@ -16,12 +17,14 @@
 //! decides exit codes.  It runs on Linux.
 
 pub mod appliance;
+pub mod audit;
 pub mod boot;
 pub mod cli;
 pub mod command;
 pub mod compression;
 pub mod description;
 pub mod error;
+pub mod examples;
 pub mod family;
 pub mod files;
 pub mod glob;

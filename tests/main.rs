@@ -9,16 +9,19 @@
     clippy::unwrap_used
 )]
 
+mod author;
 mod boot;
 mod check;
 mod databases;
 mod downloads;
+mod guide;
 mod image;
 mod inspect;
 mod libguestfs;
 mod lifecycle;
 mod packages;
 mod prepare;
+mod reference;
 mod self_packaging;
 mod signing;
 mod supermin;

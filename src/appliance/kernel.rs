@@ -135,8 +135,8 @@ fn none(rejected: &[Rejected]) -> Error {
     match unreadable {
         // Ubuntu installs kernels that only root may read.
         Some(kernel) => error.hint(format!(
-            "let everybody read it: sudo dpkg-statoverride --update --add root root 0644 {}",
-            kernel.image.display()
+            "let everybody read it: {}",
+            make_readable(&kernel.image)
         )),
         None => error.hint("install another kernel, or name one in SUPERMIN_KERNEL"),
     }
@@ -161,6 +161,17 @@ pub fn install(kernel: &Kernel, path: &Path, link: bool) -> Result<()> {
     std::fs::copy(image, path)
         .map_err(|e| Error::io(&format!("cannot copy `{}` to", image.display()), path, e))?;
     Ok(())
+}
+
+/// The command that lets everybody read a kernel, and, where that is dpkg's to
+/// say, keeps it so.
+pub fn make_readable(image: &Path) -> String {
+    let image = image.display();
+    if Path::new(crate::host::dpkg::STATUS).exists() {
+        format!("sudo dpkg-statoverride --update --add root root 0644 {image}")
+    } else {
+        format!("sudo chmod 0644 {image}")
+    }
 }
 
 /// The kernel that `SUPERMIN_KERNEL` names.

@@ -17,8 +17,8 @@ mod tree;
 pub use planner::{Options, Report};
 pub use readers::Readers;
 pub use rehydrate::{
-    Freshness, Prepared, Rehydration, Request, Statistics, ensure, explain, explain_chroot,
-    is_chroot_newer, make, make_chroot, outdated, prepare, write, write_chroot,
+    Freshness, Prepared, Rehydration, Request, Statistics, ensure, explain, is_chroot_newer, make,
+    make_chroot, outdated, plan_for, prepare, write, write_chroot,
 };
 pub use stamp::{Stamp, Standing};
 pub use tree::Conflict;

@@ -117,6 +117,12 @@ pub fn explain(request: &Request, host: &Host) -> Result<(Plan, Report, Kernel)>
     Ok((prepared.plan, prepared.report, prepared.selection.kernel))
 }
 
+/// The plan alone, for which no kernel is needed.
+pub fn plan_for(request: &Request, host: &Host) -> Result<(Plan, Report)> {
+    let skeleton = skeleton::read(&request.skeleton)?;
+    planner::plan(&skeleton, host, Vec::new(), request.options)
+}
+
 /// Makes the appliance in the directory `out`, replacing what is there.
 ///
 /// `out` appears whole or not at all.
@@ -142,15 +148,9 @@ pub fn write(prepared: &Prepared, request: &Request, host: &Host, out: &Path) ->
 /// Makes the root file system of the appliance as the directory tree `out`,
 /// replacing what is there; no kernel is needed.
 pub fn make_chroot(request: &Request, host: &Host, out: &Path) -> Result<(Report, Skipped)> {
-    let (plan, report) = explain_chroot(request, host)?;
+    let (plan, report) = plan_for(request, host)?;
     let skipped = write_chroot(&plan, out)?;
     Ok((report, skipped))
-}
-
-/// The plan that [`make_chroot`] would carry out.
-pub fn explain_chroot(request: &Request, host: &Host) -> Result<(Plan, Report)> {
-    let skeleton = skeleton::read(&request.skeleton)?;
-    planner::plan(&skeleton, host, Vec::new(), request.options)
 }
 
 /// Makes the tree of `plan` in the directory `out`, which appears whole or not

@@ -1,24 +1,22 @@
 //! What the commands that take a description share.
 
 use super::notice;
-use crate::description::{self, Description};
+use crate::description::{self, Description, Problems, Severity};
 use crate::skeleton::Prepared;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::Path;
 
 /// The description at `path`; its problems are printed, and there is none if
 /// one of them is an error.
 pub(super) fn load(path: &Path) -> Option<Description> {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     match description::load(path) {
         Ok(description) => {
-            if !description.warnings.is_empty() {
-                eprint!("{}", description.warnings.render(color));
-            }
+            print(&description.warnings);
             Some(description)
         }
         Err(problems) => {
-            eprint!("{}", problems.render(color));
+            print(&problems);
             None
         }
     }
@@ -31,6 +29,31 @@ pub(super) fn absent(plain: bool) -> &'static str {
     } else {
         "not installed here"
     }
+}
+
+/// Prints problems as a user reads them.
+pub(super) fn print(problems: &Problems) {
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    eprint!("{}", problems.render(color));
+}
+
+/// Problems as a program reads them.
+pub(super) fn as_json(path: &Path, problems: &Problems) -> impl Iterator<Item = Value> {
+    problems.list().iter().map(move |problem| {
+        let (line, column) = problems.position(problem);
+        json!({
+            "file": path.to_string_lossy(),
+            "line": line,
+            "column": column,
+            "severity": match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            "kind": "description",
+            "title": problem.title,
+            "help": problem.help,
+        })
+    })
 }
 
 /// Tells what a skeleton lacks that its author may expect.

@@ -2,17 +2,22 @@
 //! only here are exit codes decided.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is the room that speaks
 
+mod audit;
 mod boot;
 mod check;
 mod clean;
 mod describe;
 mod diff;
+mod doctor;
 mod dropin;
 mod inspect;
+mod man;
+mod new;
 mod package;
 mod prepare;
 mod refresh;
 mod rehydrate;
+mod schema;
 mod sign;
 
 use crate::Error;
@@ -38,6 +43,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::Arguments),
     Check(check::Arguments),
     Prepare(prepare::Arguments),
     Package(package::Arguments),
@@ -48,6 +54,11 @@ enum Command {
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
     Sign(sign::Arguments),
+    Doctor(doctor::Arguments),
+    Schema(schema::Arguments),
+    Completions(man::Completions),
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// How a command ended, if it did not fail.
@@ -91,6 +102,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match &cli.command {
+        Command::New(arguments) => new::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Prepare(arguments) => prepare::run(arguments),
         Command::Package(arguments) => package::run(arguments),
@@ -101,6 +113,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
+        Command::Completions(arguments) => man::completions(arguments),
+        Command::Man(arguments) => man::run(arguments),
     };
     match result {
         Ok(Status::Success) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! `freezedry package`: a description becomes packages.
 
-use super::{Status, describe, notice};
+use super::{Status, audit, describe, notice};
+use crate::description::Severity;
 use crate::family::Family;
 use crate::host::Host;
 use crate::package::sign::{self, Signer};
@@ -86,6 +87,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
                 "this is no {family} host: the names of packages are taken as they are written, \
                  and their configuration files are left to the host that boots"
             ));
+        }
+        // Without all packages the audit would find little else than that.
+        if let Some(host) = host.as_ref().filter(|host| host.family() == family)
+            && prepared.missing.is_empty()
+        {
+            let mut findings = audit::of_skeleton(&description, &prepared, host, None)?;
+            // Where it will be rehydrated, things may be otherwise.
+            for finding in &mut findings {
+                finding.severity = Severity::Warning;
+            }
+            describe::print(&audit::problems(&arguments.description, &findings)?);
         }
         let contents = Contents::new(&description, &prepared, family)?;
         let made = match format {

@@ -1,5 +1,6 @@
 //! Taking a tree apart, with every mistake noted on the way.
 
+use super::keys::{Key, Keys, Rule, Shape, Words};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use std::ops::Range;
@@ -10,14 +11,14 @@ pub(super) struct Section<'a> {
     pub(super) span: Range<usize>,
     /// What it is called in messages, for example `boot`.
     name: &'a str,
-    entries: Vec<(&'a str, &'a Node)>,
+    entries: Vec<(&'static Key, &'a Node)>,
 }
 
-/// The entries of the mapping `node`; unknown keys are noted.
+/// The entries of the mapping `node`; unknown and missing keys are noted.
 pub(super) fn section<'a>(
     node: &'a Node,
     name: &'a str,
-    keys: &[&str],
+    keys: &'static Keys,
     problems: &mut Problems,
 ) -> Option<Section<'a>> {
     let Value::Map(map) = &node.value else {
@@ -27,19 +28,23 @@ pub(super) fn section<'a>(
     let mut entries = Vec::new();
     for (key, value) in map {
         let known = match &key.value {
-            Value::Text(text) if keys.contains(&text.as_str()) => Some(text.as_str()),
+            Value::Text(text) => keys.find(text),
             _ => None,
         };
         match known {
             Some(known) => entries.push((known, value)),
-            None => problems.add(unknown_key(key, name, keys)),
+            None => problems.add(unknown_key(key, name, &keys.names())),
         }
     }
-    Some(Section {
+    let section = Section {
         span: node.span.clone(),
         name,
         entries,
-    })
+    };
+    for key in keys.list.iter().filter(|key| key.required) {
+        section.require(key, problems);
+    }
+    Some(section)
 }
 
 fn unknown_key(key: &Node, section: &str, keys: &[&str]) -> Problem {
@@ -59,7 +64,7 @@ fn unknown_key(key: &Node, section: &str, keys: &[&str]) -> Problem {
 }
 
 /// The word that `text` is probably a slip of.
-pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
     let near = words.iter().min_by_key(|word| distance(word))?;
     // A third of the word may be wrong.
@@ -86,11 +91,15 @@ fn wrong_kind(node: &Node, name: &str, expected: &str) -> Problem {
 impl<'a> Section<'a> {
     /// The value of `key`, unless it is missing or empty.
     pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
-        let (_, node) = self.entries.iter().find(|(name, _)| *name == key)?;
-        (node.value != Value::Null).then_some(node)
+        self.entry(key).map(|(_, node)| node)
     }
 
-    fn label(&self, key: &str) -> String {
+    fn entry(&self, name: &str) -> Option<(&'static Key, &'a Node)> {
+        let (key, node) = self.entries.iter().find(|(key, _)| key.name == name)?;
+        (node.value != Value::Null).then_some((*key, *node))
+    }
+
+    pub(super) fn label(&self, key: &str) -> String {
         if self.name == "the description" {
             format!("`{key}`")
         } else {
@@ -99,40 +108,44 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that `key` has to be there.
-    pub(super) fn require(&self, key: &str, example: &str, problems: &mut Problems) {
-        if self.get(key).is_none() {
+    fn require(&self, key: &Key, problems: &mut Problems) {
+        if self.get(key.name).is_none() {
             let span = self.span.start..self.span.start;
             problems.add(Problem::error(
                 &span,
-                format!("{} is missing", self.label(key)),
-                format!("add a line such as `{key}: {example}`"),
+                format!("{} is missing", self.label(key.name)),
+                format!("add a line such as `{}: {}`", key.name, key.example),
             ));
         }
     }
 
-    /// The text of `key`, if `rule` accepts it; the rule's word on it is noted.
-    pub(super) fn text(
-        &self,
-        key: &str,
-        rule: impl Fn(&str) -> Result<(), Fault>,
-        problems: &mut Problems,
-    ) -> Option<String> {
-        let node = self.get(key)?;
+    /// The text of `key`, if its rule accepts it; the rule's word on it is noted.
+    pub(super) fn text(&self, key: &str, problems: &mut Problems) -> Option<String> {
+        let (definition, node) = self.entry(key)?;
+        let rule = definition.shape.rule()?;
         let text = text(node, &self.label(key), problems)?;
         check(&text, &node.span, &self.label(key), rule, problems)
     }
 
     /// The texts of the list `key`.
-    pub(super) fn texts(
-        &self,
-        key: &str,
-        rule: impl Fn(&str) -> Result<(), Fault>,
-        problems: &mut Problems,
-    ) -> Vec<String> {
-        let Some(node) = self.get(key) else {
+    pub(super) fn texts(&self, key: &str, problems: &mut Problems) -> Vec<String> {
+        let entry = self.entry(key);
+        let Some((rule, node)) = entry.and_then(|(key, node)| Some((key.shape.rule()?, node)))
+        else {
             return Vec::new();
         };
         texts(node, &self.label(key), rule, problems)
+    }
+
+    /// The mapping `key`.
+    pub(super) fn section(
+        &self,
+        key: &str,
+        name: &'a str,
+        problems: &mut Problems,
+    ) -> Option<Section<'a>> {
+        let (key, node) = self.entry(key)?;
+        section(node, name, key.shape.keys()?, problems)
     }
 
     /// The items of the list `key`.
@@ -154,20 +167,18 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The number `key`, within `range`.
-    pub(super) fn number(
-        &self,
-        key: &str,
-        range: std::ops::RangeInclusive<u32>,
-        problems: &mut Problems,
-    ) -> Option<u32> {
-        let node = self.get(key)?;
+    /// The number `key`, within its range.
+    pub(super) fn number(&self, key: &str, problems: &mut Problems) -> Option<u32> {
+        let (definition, node) = self.entry(key)?;
+        let Shape::Number(range) = &definition.shape else {
+            return None;
+        };
         let number = match &node.value {
             Value::Number(text) => text.parse().ok().filter(|number| range.contains(number)),
             _ => None,
         };
         if number.is_none() {
-            let (low, high) = range.into_inner();
+            let (low, high) = range.clone().into_inner();
             let title = format!(
                 "{}: expected a whole number from {low} to {high}",
                 self.label(key)
@@ -181,15 +192,19 @@ impl<'a> Section<'a> {
         number
     }
 
-    /// One of a few words.
-    pub(super) fn word<'w>(
-        &self,
-        key: &str,
-        words: &[&'w str],
-        problems: &mut Problems,
-    ) -> Option<&'w str> {
-        let node = self.get(key)?;
-        word(node, &self.label(key), words, problems)
+    /// The word that `key` is; one that this version cannot do is noted.
+    pub(super) fn word(&self, key: &str, problems: &mut Problems) -> Option<&'static str> {
+        let (definition, node) = self.entry(key)?;
+        let words = definition.shape.words()?;
+        let word = word(node, &self.label(key), words, problems)?;
+        if words.planned.contains(&word) {
+            problems.add(Problem::error(
+                &node.span,
+                format!("`{key}: {word}` is not supported by this version of Freezedry"),
+                format!("write `{key}: {}`, or leave it out", definition.default),
+            ));
+        }
+        Some(word)
     }
 }
 
@@ -219,10 +234,10 @@ pub(super) fn check(
     text: &str,
     span: &Range<usize>,
     name: &str,
-    rule: impl Fn(&str) -> Result<(), Fault>,
+    rule: Rule,
     problems: &mut Problems,
 ) -> Option<String> {
-    match rule(text) {
+    match (rule.check)(text) {
         Ok(()) => Some(text.to_owned()),
         Err(Fault(what, help)) => {
             problems.add(Problem::error(span, format!("{name}: {what}"), help));
@@ -232,12 +247,7 @@ pub(super) fn check(
 }
 
 /// A list of texts.
-pub(super) fn texts(
-    node: &Node,
-    name: &str,
-    rule: impl Fn(&str) -> Result<(), Fault>,
-    problems: &mut Problems,
-) -> Vec<String> {
+pub(super) fn texts(node: &Node, name: &str, rule: Rule, problems: &mut Problems) -> Vec<String> {
     let Value::List(list) = &node.value else {
         problems.add(wrong_kind(
             node,
@@ -251,7 +261,7 @@ pub(super) fn texts(
         let Some(text) = text(item, name, problems) else {
             continue;
         };
-        let Some(text) = check(&text, &item.span, name, &rule, problems) else {
+        let Some(text) = check(&text, &item.span, name, rule, problems) else {
             continue;
         };
         if found.contains(&text) {
@@ -270,12 +280,13 @@ pub(super) fn texts(
 }
 
 /// One of a few words.
-pub(super) fn word<'w>(
+pub(super) fn word(
     node: &Node,
     name: &str,
-    words: &[&'w str],
+    words: Words,
     problems: &mut Problems,
-) -> Option<&'w str> {
+) -> Option<&'static str> {
+    let words = words.known;
     if let Value::Text(text) = &node.value {
         if let Some(word) = words.iter().find(|word| *word == text) {
             return Some(word);

@@ -1,13 +1,21 @@
 //! The author's YAML: the model, and loading it with good messages.
 
 mod decode;
+mod keys;
+mod locate;
+mod manual;
 mod problems;
 mod rules;
+mod schema;
 mod sections;
 mod tree;
 
+pub use decode::nearest;
+pub use locate::locate;
+pub use manual::manual;
 pub use problems::{Problem, Problems, Severity};
 pub use rules::{parse_port, parse_size};
+pub use schema::schema;
 
 use crate::family::Family;
 use std::collections::BTreeMap;
@@ -187,6 +195,18 @@ pub fn load(path: &Path) -> Result<Description, Problems> {
         _ => Path::new("."),
     };
     parse(&text, &name, folder)
+}
+
+/// Whether `name` can be the name of an appliance; the error says why not.
+pub fn check_name(name: &str) -> crate::Result<()> {
+    rules::name(name).map_err(|decode::Fault(what, help)| {
+        crate::Error::input(format!("this cannot be the name of an appliance: {what}")).hint(help)
+    })
+}
+
+/// Whether `text` is of the form `Name <address>`.
+pub fn is_maintainer(text: &str) -> bool {
+    rules::maintainer(text).is_ok()
 }
 
 /// Reads a description from `text`; `name` is for messages.

@@ -51,6 +51,22 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// Problems of the file called `name` with this text, in the order given.
+    pub fn of(name: &str, text: &str, list: Vec<Problem>) -> Self {
+        Self {
+            list,
+            ..Self::new(name, text)
+        }
+    }
+
+    /// The line and the column, in characters, where `problem` starts; both
+    /// count from 1.
+    pub fn position(&self, problem: &Problem) -> (usize, usize) {
+        let before = self.text.get(..problem.span.start).unwrap_or("");
+        let line = before.rsplit('\n').next().unwrap_or("");
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    }
+
     pub(super) fn new(name: &str, text: &str) -> Self {
         Self {
             name: name.to_owned(),

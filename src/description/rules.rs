@@ -312,7 +312,10 @@ pub(super) fn port(text: &str) -> Result<(), Fault> {
 /// The host's and the guest's port of `HOST:GUEST`.
 pub fn parse_port(text: &str) -> Option<(u16, u16)> {
     let (host, guest) = text.split_once(':')?;
-    let number = |text: &str| text.parse().ok().filter(|port| *port != 0);
+    let number = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|port| digits && *port != 0)
+    };
     Some((number(host)?, number(guest)?))
 }
 
@@ -326,6 +329,13 @@ pub(super) fn module(text: &str) -> Result<(), Fault> {
         format!("`{text}` is no name of a kernel module"),
         "write, for example, `xfs` or `dm-crypt`",
     )
+}
+
+/// `VERSION` or `VERSION-RELEASE`.
+pub(super) fn changelog_version(text: &str) -> Result<(), Fault> {
+    let (head, tail) = text.split_once('-').unwrap_or((text, "1"));
+    version(head)?;
+    release(tail)
 }
 
 /// A day of the calendar.

@@ -1,6 +1,7 @@
 //! The description, section by section.
 
-use super::decode::{self, Section, quoted, section, texts, word};
+use super::decode::{self, Section, quoted, section};
+use super::keys::{self, FILE};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use super::{
@@ -9,28 +10,6 @@ use super::{
 use crate::family::Family;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-const KEYS: [&str; 16] = [
-    "name",
-    "version",
-    "release",
-    "epoch",
-    "summary",
-    "description",
-    "license",
-    "maintainer",
-    "url",
-    "packages",
-    "files",
-    "host_files",
-    "exclude",
-    "boot",
-    "rehydrate",
-    "changelog",
-];
-const BOOT_KEYS: [&str; 7] = [
-    "init", "memory", "cpus", "network", "console", "storage", "modules",
-];
 
 const DEFAULT_MEMORY: u64 = 512 << 20;
 
@@ -41,33 +20,23 @@ pub(super) fn description(
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<Description> {
-    let top = section(root, "the description", &KEYS, problems)?;
-    for (key, example) in [
-        ("name", "hello"),
-        ("version", "\"1.0\""),
-        ("summary", "A virtual machine that says hello"),
-        ("license", "MIT"),
-        ("maintainer", "Jane Doe <jane@example.org>"),
-        ("packages", "[bash, coreutils]"),
-    ] {
-        top.require(key, example, problems);
-    }
-    let name = top.text("name", rules::name, problems);
-    let version = top.text("version", rules::version, problems);
-    let release = top.text("release", rules::release, problems);
-    let epoch = top.number("epoch", 0..=u32::MAX, problems);
-    let summary = top.text("summary", rules::summary, problems);
-    let text = top.text("description", rules::anything, problems);
-    let license = top.text("license", rules::license, problems);
-    let maintainer = top.text("maintainer", rules::maintainer, problems);
+    let top = section(root, "the description", &keys::TOP, problems)?;
+    let name = top.text("name", problems);
+    let version = top.text("version", problems);
+    let release = top.text("release", problems);
+    let epoch = top.number("epoch", problems);
+    let summary = top.text("summary", problems);
+    let text = top.text("description", problems);
+    let license = top.text("license", problems);
+    let maintainer = top.text("maintainer", problems);
     let maintainer = maintainer.as_deref().and_then(rules::parse_maintainer);
-    let url = top.text("url", rules::url, problems);
+    let url = top.text("url", problems);
     let packages = packages(&top, problems);
     let files = files(&top, folder, problems);
-    let host_files = top.texts("host_files", rules::host_file, problems);
-    let exclude = top.texts("exclude", rules::pattern, problems);
+    let host_files = top.texts("host_files", problems);
+    let exclude = top.texts("exclude", problems);
     let boot = boot(&top, problems);
-    let rehydrate = match top.word("rehydrate", &["at-boot", "at-install"], problems) {
+    let rehydrate = match top.word("rehydrate", problems) {
         Some("at-install") => Rehydrate::AtInstall,
         _ => Rehydrate::AtBoot,
     };
@@ -95,17 +64,6 @@ pub(super) fn description(
     })
 }
 
-/// A value that the format has and this version cannot do.
-fn not_yet(section: &Section<'_>, key: &str, value: &str, instead: &str, problems: &mut Problems) {
-    if let Some(node) = section.get(key) {
-        problems.add(Problem::error(
-            &node.span,
-            format!("`{key}: {value}` is not supported by this version of Freezedry"),
-            format!("write `{key}: {instead}`, or leave it out"),
-        ));
-    }
-}
-
 /// A list for everywhere, or lists by family.
 fn packages(top: &Section<'_>, problems: &mut Problems) -> Packages {
     let mut packages = Packages::default();
@@ -113,17 +71,15 @@ fn packages(top: &Section<'_>, problems: &mut Problems) -> Packages {
         return packages;
     };
     if !matches!(node.value, Value::Map(_)) {
-        packages.all = texts(node, "`packages`", rules::package, problems);
+        packages.all = top.texts("packages", problems);
         return packages;
     }
-    let mut keys = vec!["all"];
-    keys.extend(Family::ALL.map(Family::name));
-    let Some(section) = section(node, "packages", &keys, problems) else {
+    let Some(section) = top.section("packages", "packages", problems) else {
         return packages;
     };
-    packages.all = section.texts("all", rules::package, problems);
+    packages.all = section.texts("all", problems);
     for family in Family::ALL {
-        let names = section.texts(family.name(), rules::package, problems);
+        let names = section.texts(family.name(), problems);
         if !names.is_empty() {
             packages.families.insert(family, names);
         }
@@ -150,29 +106,22 @@ fn files(top: &Section<'_>, folder: &Path, problems: &mut Problems) -> Vec<File>
 }
 
 fn file(item: &Node, folder: &Path, problems: &mut Problems) -> Option<File> {
-    const SOURCES: [&str; 4] = ["content", "source", "symlink", "directory"];
-    let keys = ["path", "mode", "content", "source", "symlink", "directory"];
-    let section = section(item, "files", &keys, problems)?;
-    section.require("path", "/usr/local/bin/hello", problems);
-    let path = section
-        .text("path", rules::path, problems)
-        .map(PathBuf::from);
-    let given: Vec<&str> = SOURCES
-        .into_iter()
-        .filter(|key| section.get(key).is_some())
-        .collect();
+    let section = section(item, "files", &FILE, problems)?;
+    let path = section.text("path", problems).map(PathBuf::from);
+    let sources = FILE.one_of.iter().copied();
+    let given: Vec<&str> = sources.filter(|key| section.get(key).is_some()).collect();
     let [given] = given[..] else {
         let title = match given.len() {
             0 => "`files`: nothing says what is in the file".to_owned(),
             _ => format!("`files`: {} exclude each other", quoted(&given)),
         };
-        let help = format!("give one of {}", quoted(&SOURCES));
+        let help = format!("give one of {}", quoted(FILE.one_of));
         problems.add(Problem::error(&item.span, title, help));
         return None;
     };
     let source = match given {
-        "content" => Source::Text(section.text("content", rules::anything, problems)?),
-        "symlink" => Source::Symlink(section.text("symlink", rules::one_line, problems)?.into()),
+        "content" => Source::Text(section.text("content", problems)?),
+        "symlink" => Source::Symlink(section.text("symlink", problems)?.into()),
         "directory" => match section.get("directory").map(|node| &node.value) {
             Some(Value::Bool(true)) => Source::Directory,
             _ => {
@@ -216,7 +165,7 @@ fn mode(section: &Section<'_>, problems: &mut Problems) -> Option<u16> {
         ));
         return None;
     }
-    let mode = section.text("mode", rules::mode, problems)?;
+    let mode = section.text("mode", problems)?;
     rules::parse_mode(&mode)
 }
 
@@ -267,59 +216,50 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         modules: Vec::new(),
         all_modules: false,
     };
-    let Some(node) = top.get("boot") else {
+    let Some(section) = top.section("boot", "boot", problems) else {
         return boot;
     };
-    let Some(section) = section(node, "boot", &BOOT_KEYS, problems) else {
-        return boot;
-    };
-    if let Some(init) = section.text("init", rules::one_line, problems) {
+    if let Some(init) = section.text("init", problems) {
         boot.init = match init.as_str() {
             "shell" => Init::Shell,
             "systemd" => Init::Systemd,
             _ => Init::Command(init),
         };
     }
-    let memory = section.text("memory", rules::memory, problems);
+    let memory = section.text("memory", problems);
     if let Some(memory) = memory.as_deref().and_then(rules::parse_size) {
         boot.memory = memory;
     }
-    if let Some(cpus) = section.number("cpus", 1..=255, problems) {
+    if let Some(cpus) = section.number("cpus", problems) {
         boot.cpus = cpus;
     }
-    if section.word("console", &["serial", "graphical"], problems) == Some("graphical") {
-        not_yet(&section, "console", "graphical", "serial", problems);
-    }
-    if section.word("storage", &["throwaway", "persistent"], problems) == Some("persistent") {
-        not_yet(&section, "storage", "persistent", "throwaway", problems);
-    }
+    section.word("console", problems);
+    section.word("storage", problems);
     network(&section, &mut boot, problems);
     match section.get("modules") {
         Some(Node {
             value: Value::Text(text),
             ..
         }) if text == "all" => boot.all_modules = true,
-        Some(node) => boot.modules = texts(node, "`boot.modules`", rules::module, problems),
-        None => {}
+        _ => boot.modules = section.texts("modules", problems),
     }
     boot
 }
 
 /// `none`, `user`, or a mapping with ports.
 fn network(boot_section: &Section<'_>, boot: &mut Boot, problems: &mut Problems) {
-    const MODES: [&str; 2] = ["none", "user"];
     let Some(node) = boot_section.get("network") else {
         return;
     };
     if !matches!(node.value, Value::Map(_)) {
-        boot.network = word(node, "`boot.network`", &MODES, problems) == Some("user");
+        boot.network = boot_section.word("network", problems) == Some("user");
         return;
     }
-    let Some(section) = section(node, "boot.network", &["mode", "ports"], problems) else {
+    let Some(section) = boot_section.section("network", "boot.network", problems) else {
         return;
     };
-    boot.network = section.word("mode", &MODES, problems).unwrap_or("user") == "user";
-    let ports = section.texts("ports", rules::port, problems);
+    boot.network = section.word("mode", problems).unwrap_or("user") == "user";
+    let ports = section.texts("ports", problems);
     boot.ports = ports
         .iter()
         .filter_map(|port| rules::parse_port(port))
@@ -340,26 +280,18 @@ fn changelog(
 ) -> Vec<Change> {
     let mut changelog: Vec<Change> = Vec::new();
     for item in top.items("changelog", problems) {
-        let keys = ["version", "date", "author", "changes"];
-        let Some(section) = section(item, "changelog", &keys, problems) else {
+        let Some(section) = section(item, "changelog", &keys::CHANGE, problems) else {
             continue;
         };
-        for (key, example) in [
-            ("version", "1.0-1"),
-            ("date", "2026-01-31"),
-            ("changes", "[First release]"),
-        ] {
-            section.require(key, example, problems);
-        }
-        let version = section.text("version", changelog_version, problems);
-        let date = section.text("date", rules::date, problems);
+        let version = section.text("version", problems);
+        let date = section.text("date", problems);
         let date = date.as_deref().and_then(rules::parse_date);
-        let author = section.text("author", rules::maintainer, problems);
+        let author = section.text("author", problems);
         let author = author
             .as_deref()
             .and_then(rules::parse_maintainer)
             .or(maintainer.cloned());
-        let changes = section.texts("changes", rules::one_line, problems);
+        let changes = section.texts("changes", problems);
         let (Some(version), Some(date), Some(author)) = (version, date, author) else {
             continue;
         };
@@ -381,11 +313,4 @@ fn changelog(
         });
     }
     changelog
-}
-
-/// `VERSION` or `VERSION-RELEASE`.
-fn changelog_version(text: &str) -> Result<(), decode::Fault> {
-    let (version, release) = text.split_once('-').unwrap_or((text, "1"));
-    rules::version(version)?;
-    rules::release(release)
 }

@@ -88,6 +88,18 @@ pub trait PackageDatabase: fmt::Debug {
     /// The package that `name` means.
     fn find(&self, name: &str) -> Option<PackageId>;
 
+    /// The packages that have `name` as another name: that provide it, or have
+    /// replaced a package called so.
+    fn known_as(&self, _name: &str) -> Vec<PackageId> {
+        Vec::new()
+    }
+
+    /// The packages that every system of the kind has, so that nothing depends
+    /// on them.
+    fn essential(&self) -> Vec<PackageId> {
+        Vec::new()
+    }
+
     /// `roots` and everything they depend on, in the order of the names.
     fn closure(&self, roots: &[PackageId], resolution: Resolution) -> Vec<PackageId>;
 

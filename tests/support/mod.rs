@@ -5,7 +5,7 @@ pub(crate) mod appliance;
 pub(crate) mod own_packages;
 pub(crate) mod pacman;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Skips the test (by returning `false`, after saying why) where one of
@@ -82,4 +82,27 @@ pub(crate) fn rpm_world() -> Option<PathBuf> {
         skip("FREEZEDRY_RPM_WORLD does not name a root made by tests/rpm-world/make-rpm-world");
     }
     world
+}
+
+/// A path in the source tree.
+pub(crate) fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The files in a folder of the source tree with this extension, sorted.
+pub(crate) fn named(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = source(folder).read_dir().unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|other| other == extension));
+    paths.sort();
+    paths
+}
+
+/// Compares with a file that is checked in, or writes it with `BLESS=1`.
+pub(crate) fn compare(path: &Path, text: &str, wrong: &mut Vec<String>) {
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, text).unwrap();
+    } else if std::fs::read_to_string(path).ok().as_deref() != Some(text) {
+        wrong.push(format!("{} should be:\n{text}", path.display()));
+    }
 }

@@ -81,7 +81,7 @@ fn chroot(arguments: &Arguments, request: &Request, host: &Host, voice: Voice) -
             "if-newer: rebuilding, because it is missing or an input is newer",
         );
     }
-    let (mut plan, report) = appliance::explain_chroot(request, host)?;
+    let (mut plan, report) = appliance::plan_for(request, host)?;
     explain(&report, &plan, arguments, voice);
     plan.make_links_relative();
     let skipped = appliance::write_chroot(&plan, out)?;

@@ -35,6 +35,8 @@ pub struct Dpkg {
     by_name: HashMap<String, Vec<PackageId>>,
     /// Who provides a virtual package, and in which version.
     provided: HashMap<String, Vec<(PackageId, Relation)>>,
+    /// Who has replaced a package.
+    replaced: HashMap<String, Vec<PackageId>>,
     diversions: HashMap<PathBuf, Diversion>,
 }
 
@@ -49,6 +51,7 @@ struct Details {
     same: bool,
     /// Whether it is fully installed: not waiting for triggers.
     settled: bool,
+    essential: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +82,7 @@ impl Dpkg {
             details: Vec::new(),
             by_name: HashMap::new(),
             provided: HashMap::new(),
+            replaced: HashMap::new(),
             diversions: HashMap::new(),
         };
         for record in status::amended(status::parse(text), status::parse(journal)) {
@@ -98,6 +102,10 @@ impl Dpkg {
                 let by = database.provided.entry(provided.name.clone());
                 by.or_default().push((id, provided));
             }
+            for replaced in status::relations(record.replaces).into_iter().flatten() {
+                let by = database.replaced.entry(replaced.name);
+                by.or_default().push(id);
+            }
             let mut depends = status::relations(record.depends);
             depends.extend(status::relations(record.pre_depends));
             database.details.push(Details {
@@ -105,6 +113,7 @@ impl Dpkg {
                 conffiles: conffiles(record.conffiles),
                 same: record.same,
                 settled,
+                essential: record.essential,
             });
             database.packages.push(Package {
                 name: record.name.to_owned(),
@@ -220,6 +229,22 @@ impl PackageDatabase for Dpkg {
                 Some(wanted) => self.packages[id].architecture == wanted,
                 None => self.is_native(id),
             })
+    }
+
+    fn known_as(&self, name: &str) -> Vec<PackageId> {
+        let provided = self
+            .provided
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|(id, _)| *id);
+        let replaced = self.replaced.get(name).into_iter().flatten().copied();
+        provided.chain(replaced).collect()
+    }
+
+    fn essential(&self) -> Vec<PackageId> {
+        let ids = 0..self.packages.len();
+        ids.filter(|&id| self.details[id].essential).collect()
     }
 
     fn closure(&self, roots: &[PackageId], resolution: Resolution) -> Vec<PackageId> {

@@ -17,6 +17,8 @@ pub(super) struct Record<'a> {
     pub(super) depends: &'a str,
     pub(super) pre_depends: &'a str,
     pub(super) provides: &'a str,
+    pub(super) replaces: &'a str,
+    pub(super) essential: bool,
     /// All lines of `Conffiles`.
     pub(super) conffiles: &'a str,
 }
@@ -50,6 +52,8 @@ pub(super) fn parse(text: &str) -> Vec<Record<'_>> {
                 "Depends" => record.depends = value,
                 "Pre-Depends" => record.pre_depends = value,
                 "Provides" => record.provides = value,
+                "Replaces" => record.replaces = value,
+                "Essential" => record.essential = value == "yes",
                 "Conffiles" => record.conffiles = value,
                 _ => {}
             }

@@ -221,6 +221,14 @@ impl PackageDatabase for Rpm {
         }
     }
 
+    fn known_as(&self, name: &str) -> Vec<PackageId> {
+        let wanted = Capability {
+            name: name.to_owned(),
+            ..Capability::default()
+        };
+        self.providers(&wanted, false)
+    }
+
     fn closure(&self, roots: &[PackageId], resolution: Resolution) -> Vec<PackageId> {
         reachable(&self.packages, roots, |id, chosen| {
             self.required(id, resolution, chosen)
