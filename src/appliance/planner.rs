@@ -2,7 +2,7 @@
 
 use super::plan::{Entry, Origin, Plan};
 use super::tree::{Conflict, Parents, Tree, directory};
-use crate::glob::{self, Pattern};
+use crate::glob::{self, Directories, Pattern};
 use crate::host::{ConfigState, Host, PackageId, Resolution};
 use crate::node::{Content, Node};
 use crate::skeleton::Skeleton;
@@ -110,6 +110,10 @@ impl Planner<'_> {
     }
 
     fn packages(&mut self, skeleton: &Skeleton) -> Result<()> {
+        if skeleton.packages.is_empty() {
+            // Then the host need not have a database that can be read.
+            return Ok(());
+        }
         let database = self.host.packages()?;
         let mut roots = Vec::new();
         for name in &skeleton.packages {
@@ -170,8 +174,9 @@ impl Planner<'_> {
     }
 
     fn host_files(&mut self, skeleton: &Skeleton) -> Result<()> {
+        let mut directories = Directories::new(self.host.root());
         for pattern in &skeleton.host_files {
-            for path in glob::expand(self.host.root(), pattern)? {
+            for path in directories.expand(pattern, skeleton.wildcards)? {
                 self.host_file(&path, &path, Origin::HostFile)?;
             }
         }
