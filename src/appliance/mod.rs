@@ -9,6 +9,7 @@ pub mod plan;
 mod planner;
 mod rehydrate;
 mod stamp;
+pub mod supermin4;
 mod tree;
 
 pub use planner::{Options, Report};

@@ -132,7 +132,7 @@ impl Planner<'_> {
         let excludes = skeleton
             .excludes
             .iter()
-            .map(|text| Pattern::new(text))
+            .map(Pattern::new)
             .collect::<Result<Vec<_>>>()?;
         let pristine = self.pristine(&closure)?;
         let names: HashMap<PackageId, Arc<str>> = closure
@@ -332,6 +332,12 @@ fn node_of(path: &Path, meta: &Metadata) -> Result<Node> {
     } else {
         Node::Socket
     })
+}
+
+/// What lies at `path` of this host, as an entry.
+pub(super) fn host_entry(path: &Path, origin: Origin) -> Result<Entry> {
+    let meta = files::lstat(path)?;
+    Ok(entry_of(path, node_of(path, &meta)?, &meta, origin))
 }
 
 /// The directory tree at `source` as entries below `path`, with symlinks as they are.

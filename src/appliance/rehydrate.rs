@@ -115,7 +115,7 @@ pub fn make_chroot(request: &Request, host: &Host, out: &Path) -> Result<(Report
 }
 
 /// A scratch directory on the file system of `out`, removed with its handle.
-fn beside(out: &Path) -> Result<tempfile::TempDir> {
+pub(super) fn beside(out: &Path) -> Result<tempfile::TempDir> {
     let parent = match out.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -288,14 +288,14 @@ fn write(prepared: &Prepared, request: &Request, directory: &Path) -> Result<()>
 }
 
 /// Whether an entry holds bytes of the host that not everybody may read.
-fn is_secret(entry: &Entry) -> bool {
+pub(super) fn is_secret(entry: &Entry) -> bool {
     matches!(entry.node, Node::File(Content::Host { .. })) && entry.mode & 0o004 == 0
 }
 
 /// A UUID that depends on nothing but what is in the appliance.
 ///
 /// Version 8, variant 1 (RFC 9562): bits of our own choice.
-fn uuid(digest: &[u8; 32]) -> [u8; 16] {
+pub(super) fn uuid(digest: &[u8; 32]) -> [u8; 16] {
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&digest[..16]);
     uuid[6] = uuid[6] & 0x0f | 0x80;

@@ -6,6 +6,7 @@ mod boot;
 mod check;
 mod clean;
 mod describe;
+mod dropin;
 mod package;
 mod prepare;
 mod rehydrate;
@@ -62,6 +63,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         // A reader that goes away (`freezedry check | head`) ends us quietly;
         // `boot` has sockets whose other end may go away.
         restore_sigpipe();
+    }
+    if let Some(code) = dropin::run(&args) {
+        return code;
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -179,7 +179,7 @@ impl Header {
                 gid: octal(30, 6)? as u32,
                 links: octal(36, 6)?,
                 device: ((device >> 8) as u32, (device & 0xff) as u32),
-                mtime: octal(48, 11)? as i64, // 33 bits
+                mtime: octal(48, 11)?.cast_signed(), // 33 bits
                 name_size: octal(59, 6)? as usize,
                 size: octal(65, 11)? as usize,
                 sum: None,
@@ -197,7 +197,7 @@ impl Header {
             uid: hex(2)? as u32,
             gid: hex(3)? as u32,
             links: hex(4)?,
-            mtime: hex(5)? as i64,
+            mtime: hex(5)?.cast_signed(),
             size: hex(6)? as usize,
             device: (hex(9)? as u32, hex(10)? as u32),
             name_size: hex(11)? as usize,

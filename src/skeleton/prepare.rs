@@ -126,7 +126,7 @@ impl Prepared {
         let excludes = description
             .exclude
             .iter()
-            .map(|text| Pattern::new(text))
+            .map(Pattern::new)
             .collect::<Result<Vec<_>>>()?;
         let mut members = Vec::new();
         for file in database.config_files(&database.closure(&roots, Resolution::Correct))? {
