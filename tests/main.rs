@@ -11,6 +11,7 @@
 
 mod boot;
 mod check;
+mod helper4;
 mod image;
 mod packages;
 mod prepare;

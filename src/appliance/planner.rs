@@ -49,6 +49,9 @@ pub struct Report {
     pub edited: Vec<PathBuf>,
     /// Paths that could not be put in.
     pub conflicts: Vec<Conflict>,
+    /// What the skeleton holds that supermin refuses or loses; see
+    /// [`Skeleton::notices`].
+    pub notices: Vec<String>,
 }
 
 /// The plan for `skeleton` on `host`, with `modules` (from [`host_tree`]) put in last.
@@ -78,6 +81,7 @@ pub(super) fn plan(
     let (plan, conflicts) = planner.tree.finish();
     let mut report = planner.report;
     report.conflicts = conflicts;
+    report.notices.clone_from(&skeleton.notices);
     Ok((plan, report))
 }
 

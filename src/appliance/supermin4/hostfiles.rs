@@ -82,7 +82,7 @@ pub fn host_files(names: &Names<'_>, host: &Host) -> Result<HostFiles> {
         .map(|file| (file.path, file.state))
         .collect();
     let mut base = Base::default();
-    let mut lines: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let mut listed: BTreeSet<PathBuf> = BTreeSet::new();
     for file in database.files(&closure)? {
         let source = file.source.as_path();
         if is_left_out(&file.path) {
@@ -118,12 +118,15 @@ pub fn host_files(names: &Names<'_>, host: &Host) -> Result<HostFiles> {
                 shown.to_string().escape_debug()
             ));
         } else {
-            lines.insert(generalised(&path));
+            listed.insert(path);
         }
     }
     if closure.iter().any(|&id| all[id].name == "filesystem") {
         base.devices();
     }
+    // A directory of a package that is a symlink here is in the base image.
+    listed.retain(|path| !base.has(path));
+    let lines: BTreeSet<Vec<u8>> = listed.iter().map(|path| generalised(path)).collect();
     for line in lines {
         made.host_files.extend(line);
         made.host_files.push(b'\n');
@@ -266,6 +269,10 @@ impl Base {
             place.insert(planner::host_entry(path, Origin::Generated)?);
         }
         Ok(())
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.entries.contains_key(path.as_os_str().as_bytes())
     }
 
     fn devices(&mut self) {

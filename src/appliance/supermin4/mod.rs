@@ -17,7 +17,7 @@ use super::{initrd, rehydrate, stamp::Fingerprint};
 use crate::glob::Pattern;
 use crate::host::{Host, Resolution};
 use crate::node::{Content, Node};
-use crate::skeleton::{self, Skeleton};
+use crate::skeleton;
 use crate::{Error, Result, files};
 use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
@@ -33,7 +33,7 @@ const MODULES: &[&str] = &[
     "ext4",
     "virtio",
     "virtio_[!g]*", // all but the graphics adapter
-    "virtio-rng",
+    "virtiofs",
     "ide*",
     "libata*",
     "piix*",
@@ -79,8 +79,6 @@ pub struct Prepared {
     pub plan: Plan,
     /// What was left out.
     pub report: Report,
-    /// What was accepted although supermin does not.
-    pub notices: Vec<String>,
     cpu: OsString,
     /// The base images that a kernel can read as they are.
     archives: Vec<(Arc<str>, PathBuf)>,
@@ -128,16 +126,13 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
     };
     let (plan, report) = planner::plan(&skeleton, host, tree, options)?;
     require_readable(&plan, &report)?;
-    let Skeleton {
-        images, notices, ..
-    } = skeleton;
-    let archives = images.into_iter().filter(|image| image.is_cpio);
+    let images = skeleton.images.into_iter();
+    let archives = images.filter(|image| image.is_cpio);
     Ok(Prepared {
         selection,
         device_tree,
         plan,
         report,
-        notices,
         cpu: request.cpu.clone(),
         archives: archives.map(|image| (image.name, image.path)).collect(),
     })

@@ -336,7 +336,7 @@ fn library_request(request: &Request) -> Result<supermin4::Request> {
 
 /// Tells what was chosen and what was left out.
 fn explain(prepared: &Prepared, say: &dyn Fn(usize, &str)) {
-    for notice in &prepared.notices {
+    for notice in &prepared.report.notices {
         eprintln!("supermin-helper: {notice}");
     }
     let kernel = &prepared.selection.kernel;
