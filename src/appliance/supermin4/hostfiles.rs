@@ -64,7 +64,8 @@ const DEVICES: [(&str, u32, u32, u16); 6] = [
     ("/dev/tty", 5, 0, 0o666),
 ];
 
-/// Makes the list and the base image of packages that `host` has installed.
+/// Makes the list and the base image of packages that `host`, the running
+/// system, has installed.
 ///
 /// Paths are spelled as they really lie: a directory that is a symlink on the
 /// host, as `/lib` with a merged /usr, goes into the base image as one, and
