@@ -15,6 +15,7 @@ mod check;
 mod databases;
 mod downloads;
 mod guide;
+mod helper4;
 mod image;
 mod inspect;
 mod libguestfs;

@@ -231,7 +231,7 @@ fn exit_codes_are_those_of_stock_supermin() {
     }
     let dir = tempfile::tempdir().unwrap();
     let bad = dir.path().join("bad");
-    std::fs::write(&bad, "# no list\n").unwrap();
+    std::fs::write(&bad, "_ is no list\n").unwrap();
     let bad = bad.to_str().unwrap();
     for words in [
         &["--version"][..],

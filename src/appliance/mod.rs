@@ -12,6 +12,7 @@ mod readers;
 mod rehydrate;
 pub mod shared;
 mod stamp;
+pub mod supermin4;
 mod tree;
 
 pub use planner::{Options, Report};

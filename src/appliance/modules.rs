@@ -97,7 +97,7 @@ impl Index {
         let mut seen = HashSet::new();
         for &wanted in wanted {
             if wanted.contains(['*', '?', '[']) {
-                let pattern = Pattern::new(&wanted.replace('-', "_"))?;
+                let pattern = Pattern::new(wanted.replace('-', "_"))?;
                 for (name, (path, _)) in &self.modules {
                     if pattern.matches(Path::new(name)) && !UNWANTED.contains(&name.as_str()) {
                         self.visit(path, &mut seen, &mut closure.files);

@@ -3,7 +3,7 @@
 use super::plan::{Entry, Origin, Plan, Xattr};
 use super::readers::{Gate, Readers};
 use super::tree::{Conflict, Parents, Tree, directory};
-use crate::glob::{self, Pattern};
+use crate::glob::{self, Directories, Pattern};
 use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
 use crate::node::{Content, Node};
 use crate::skeleton::{Skeleton, Visited};
@@ -71,6 +71,9 @@ pub struct Report {
     pub edited: Vec<PathBuf>,
     /// Paths that could not be put in.
     pub conflicts: Vec<Conflict>,
+    /// What the skeleton holds that supermin refuses or loses; see
+    /// [`Skeleton::notices`].
+    pub notices: Vec<String>,
 }
 
 /// The plan for `skeleton` on `host`, with `modules` (from [`host_tree`]) put in last.
@@ -120,6 +123,7 @@ pub(super) fn plan(
     let (plan, conflicts) = planner.tree.finish();
     let mut report = planner.report;
     report.conflicts = conflicts;
+    report.notices.clone_from(&skeleton.notices);
     Ok((plan, report))
 }
 
@@ -154,6 +158,10 @@ impl Planner<'_> {
     }
 
     fn packages(&mut self, skeleton: &Skeleton) -> Result<()> {
+        if skeleton.packages.is_empty() {
+            // Then the host need not have a database that can be read.
+            return Ok(());
+        }
         let database = self.host.packages()?;
         self.report.plain = self.host.manager() == Manager::None;
         let mut roots = Vec::new();
@@ -173,7 +181,7 @@ impl Planner<'_> {
         let excludes = skeleton
             .excludes
             .iter()
-            .map(|text| Pattern::new(text))
+            .map(Pattern::new)
             .collect::<Result<Vec<_>>>()?;
         let pristine = self.pristine(&closure)?;
         let names: HashMap<PackageId, Arc<str>> = closure
@@ -218,8 +226,9 @@ impl Planner<'_> {
     }
 
     fn host_files(&mut self, skeleton: &Skeleton) -> Result<()> {
+        let mut directories = Directories::new(self.host.root());
         for pattern in &skeleton.host_files {
-            for path in glob::expand(self.host.root(), pattern)? {
+            for path in directories.expand(pattern, skeleton.wildcards)? {
                 self.host_file(&path, &path, Origin::HostFile)?;
             }
         }
@@ -461,6 +470,12 @@ fn node_of(path: &Path, meta: &Metadata) -> Result<Node> {
     } else {
         Node::Socket
     })
+}
+
+/// What lies at `path` of this host, as an entry.
+pub(super) fn host_entry(path: &Path, origin: Origin) -> Result<Entry> {
+    let meta = files::lstat(path)?;
+    Ok(entry_of(path, node_of(path, &meta)?, &meta, origin))
 }
 
 /// The directory tree at `source` as entries below `path`, with symlinks as they are.

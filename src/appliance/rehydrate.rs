@@ -447,14 +447,14 @@ fn set_mode(path: &Path, mode: u32) -> Result<()> {
 }
 
 /// Whether an entry holds bytes of the host that not everybody may read.
-fn is_secret(entry: &Entry) -> bool {
+pub(super) fn is_secret(entry: &Entry) -> bool {
     matches!(entry.node, Node::File(Content::Host { .. })) && entry.mode & 0o004 == 0
 }
 
 /// A UUID that depends on nothing but what is in the appliance.
 ///
 /// Version 8, variant 1 (RFC 9562): bits of our own choice.
-fn uuid(digest: &[u8; 32]) -> [u8; 16] {
+pub(super) fn uuid(digest: &[u8; 32]) -> [u8; 16] {
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&digest[..16]);
     uuid[6] = uuid[6] & 0x0f | 0x80;

@@ -110,6 +110,10 @@ impl Fingerprint {
                 }
                 inside.sort();
                 self.number(inside.len() as u64).contents(&inside)?;
+            } else if std::fs::metadata(input).is_ok_and(|meta| !meta.is_file()) {
+                // A FIFO, say: reading it might never end, and reading the
+                // skeleton refuses it.
+                self.identity(input);
             } else {
                 self.add(files::read(input)?);
             }

@@ -6,7 +6,7 @@ use super::{Finding, Kind, Place, Severity, Subject};
 use crate::Result;
 use crate::appliance::modules::Index;
 use crate::description::Init;
-use crate::glob;
+use crate::glob::{Directories, Wildcards};
 
 /// Modules that the kernel lacks, each with what it is for.
 pub(super) fn modules(subject: &Subject<'_>) -> Result<Vec<Finding>> {
@@ -76,8 +76,12 @@ pub(super) fn modules(subject: &Subject<'_>) -> Result<Vec<Finding>> {
 /// Patterns of `host_files` that match nothing here.
 pub(super) fn host_files(subject: &Subject<'_>) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
+    let mut directories = Directories::new(subject.host.root());
     for pattern in &subject.description.host_files {
-        if glob::expand(subject.host.root(), pattern)?.is_empty() {
+        if directories
+            .expand(pattern, Wildcards::default())?
+            .is_empty()
+        {
             findings.push(Finding {
                 severity: Severity::Warning,
                 kind: Kind::HostFile,

@@ -22,9 +22,7 @@ mod sign;
 
 use crate::Error;
 use clap::{Parser, Subcommand};
-use dropin::Program;
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Whole virtual machines in packages of a few kilobytes.
@@ -79,16 +77,15 @@ const COULD_NOT_BOOT: u8 = 125;
 /// Runs the command that `args` (program name first) ask for.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some((program, words)) = called_as(&args) {
-        restore_sigpipe();
-        return program.run(words);
-    }
     // Every status below 125 may be the guest's own, so wrong usage is 125 too.
     let booting = args.get(1).is_some_and(|word| word == "boot");
     if !booting {
         // A reader that goes away (`freezedry check | head`) ends us quietly;
         // `boot` has sockets whose other end may go away.
         restore_sigpipe();
+    }
+    if let Some(code) = dropin::run(&args) {
+        return code;
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -127,17 +124,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(if booting { COULD_NOT_BOOT } else { 1 })
         }
     }
-}
-
-/// The program that this one is called as, by its own name or by its first
-/// word, if that is another than freezedry; and the words behind it.
-fn called_as(args: &[OsString]) -> Option<(Program, &[OsString])> {
-    let own = Path::new(args.first()?).file_name()?.to_str();
-    if let Some(program) = own.and_then(Program::named) {
-        return Some((program, &args[1..]));
-    }
-    let program = Program::named(args.get(1)?.to_str()?)?;
-    Some((program, &args[2..]))
 }
 
 /// One line, since callers often show no more than the last one.

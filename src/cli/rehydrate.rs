@@ -66,6 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let host = Host::detect(Path::new("/"))?;
     if arguments.explain {
         let (plan, report, kernel) = appliance::explain(&request, &host)?;
+        tell(&report);
         print_plan(&plan).map_err(|e| Error::io("cannot write", "standard output", e))?;
         notice(&format!(
             "kernel: {} ({})",
@@ -75,6 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         explain_report(&report, readers);
     } else if arguments.format == "chroot" {
         let (report, skipped) = appliance::make_chroot(&request, &host, &arguments.output)?;
+        tell(&report);
         if skipped.owners {
             notice("not root, so every file belongs to you and device nodes are missing");
         }
@@ -83,6 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         }
     } else {
         let made = appliance::make(&request, &host, &arguments.output)?;
+        tell(&made.report);
         if arguments.verbose {
             explain(&made, readers);
         }
@@ -125,6 +128,13 @@ pub(super) fn explain(made: &Rehydration, readers: Readers) {
         numbers.modules
     ));
     explain_report(&made.report, readers);
+}
+
+/// Tells what nobody would want to miss, explanations or not.
+fn tell(report: &Report) {
+    for text in &report.notices {
+        notice(text);
+    }
 }
 
 fn explain_report(report: &Report, readers: Readers) {

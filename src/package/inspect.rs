@@ -11,6 +11,7 @@ use crate::{Error, Result, files};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -183,8 +184,8 @@ impl Looker<'_> {
         Ok(SkeletonReport {
             path: place.to_owned(),
             packages,
-            hostfiles: host_files,
-            excludefiles: excludes,
+            hostfiles: texts(host_files),
+            excludefiles: texts(excludes),
             archives: images
                 .iter()
                 .map(|image| (image.name.to_string(), members(&image.members)))
@@ -263,6 +264,11 @@ fn skeleton_of(path: &Path) -> Option<PathBuf> {
                 .join("supermin.d")
         })
         .find(|skeleton| skeleton.is_dir())
+}
+
+fn texts(names: Vec<OsString>) -> Vec<String> {
+    let text = |name: OsString| name.to_string_lossy().into_owned();
+    names.into_iter().map(text).collect()
 }
 
 fn members(members: &[Member]) -> BTreeMap<String, PackagedPath> {

@@ -33,10 +33,12 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
     let mut members = Vec::new();
     for entry in tar::Archive::new(archive).entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
-        let path = normal(name, &entry.path_bytes())?;
+        let path = normal("tar", name, &entry.path_bytes())?;
         let header = entry.header();
         let device = |part: std::io::Result<Option<u32>>| Ok(part.map_err(damaged)?.unwrap_or(0));
         let node = match header.entry_type() {
+            // Tar of Unix V7 has no type for a directory but the slash.
+            EntryType::Regular if entry.path_bytes().ends_with(b"/") => Node::Directory,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(damaged)?;
@@ -44,9 +46,11 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
             }
             EntryType::Directory => Node::Directory,
             EntryType::Symlink => Node::Symlink(link_target(&entry)),
-            EntryType::Link => {
-                Node::HardLink(normal(name, link_target(&entry).as_os_str().as_bytes())?)
-            }
+            EntryType::Link => Node::HardLink(normal(
+                "tar",
+                name,
+                link_target(&entry).as_os_str().as_bytes(),
+            )?),
             EntryType::Char => Node::CharDevice(
                 device(header.device_major())?,
                 device(header.device_minor())?,
@@ -86,7 +90,7 @@ fn link_target<R: Read>(entry: &tar::Entry<'_, R>) -> PathBuf {
 }
 
 /// A member's name as an absolute path; one with `..` would leave the root.
-fn normal(archive: &str, name: &[u8]) -> Result<PathBuf> {
+pub(super) fn normal(format: &str, archive: &str, name: &[u8]) -> Result<PathBuf> {
     let mut path = PathBuf::from("/");
     for component in Path::new(OsStr::from_bytes(name)).components() {
         match component {
@@ -94,7 +98,7 @@ fn normal(archive: &str, name: &[u8]) -> Result<PathBuf> {
             Component::RootDir | Component::CurDir => {}
             _ => {
                 return Err(Error::input(format!(
-                    "the tar archive `{archive}` has a member `{}`, which leaves its root",
+                    "the {format} archive `{archive}` has a member `{}`, which leaves its root",
                     String::from_utf8_lossy(name)
                 )));
             }

@@ -137,7 +137,7 @@ impl Prepared {
             .description
             .exclude
             .iter()
-            .map(|text| Pattern::new(text))
+            .map(Pattern::new)
             .collect::<Result<Vec<_>>>()?;
         let mut members = Vec::new();
         let closure = database.closure(&roots, Resolution::Correct);

@@ -166,6 +166,9 @@ fn explain(report: &Report, plan: &Plan, arguments: &Arguments, voice: Voice) {
     } else {
         voice.list(2, plan.entries.iter().map(|entry| entry.path.display()));
     }
+    for notice in &report.notices {
+        warn(notice);
+    }
     for path in &report.unreadable {
         warn(&format!("{}: Permission denied (ignored)", path.display()));
     }

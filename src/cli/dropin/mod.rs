@@ -1,36 +1,40 @@
-//! Being supermin: its command line, messages and exit codes, for whoever calls
+//! Being supermin: its command lines, messages and exit codes, for whoever calls
 //! it today and must not notice.
 
 mod arguments;
 mod build;
+mod getopt;
+mod helper;
 mod prepare;
+mod prepare4;
+mod privileges;
+mod str_regexp;
 mod supermin;
 
 use crate::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
-/// A program that this one can be called as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
-    /// supermin 5
-    Supermin,
+/// Runs the program that `args` (program name first) call for, if it is not
+/// Freezedry itself: by the name it was called with, or by its first word.
+pub(super) fn run(args: &[OsString]) -> Option<ExitCode> {
+    let (name, rest) = args.split_first()?;
+    let name = Path::new(name).file_name()?;
+    if let Some(code) = by_name(name, rest) {
+        return Some(code);
+    }
+    let (word, rest) = rest.split_first()?;
+    by_name(word, rest)
 }
 
-impl Program {
-    /// The program that `name` means, if it is one of these.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "supermin" => Some(Self::Supermin),
-            _ => None,
-        }
-    }
-
-    /// Does what `words`, those behind the program's name, ask for.
-    pub(super) fn run(self, words: &[OsString]) -> ExitCode {
-        match self {
-            Self::Supermin => supermin::run(words),
-        }
+fn by_name(name: &OsStr, rest: &[OsString]) -> Option<ExitCode> {
+    match name.to_str()? {
+        // The second is what libguestfs 1.20 calls it.
+        "supermin-helper" | "febootstrap-supermin-helper" => Some(helper::run(rest)),
+        "supermin" if prepare4::is_meant(rest) => Some(prepare4::run(rest)),
+        "supermin" => Some(supermin::run(rest)),
+        _ => None,
     }
 }
 
