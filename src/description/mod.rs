@@ -1,16 +1,16 @@
 //! The author's YAML: the model, and loading it with good messages.
 
 mod decode;
+mod dependency;
 mod problems;
 mod rules;
 mod sections;
 mod tree;
 
+pub use dependency::{Comparison, Dependency, Packages, Relations};
 pub use problems::{Problem, Problems, Severity};
 pub use rules::{parse_port, parse_size};
 
-use crate::family::Family;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What an author says of an appliance, checked and with defaults filled in.
@@ -36,6 +36,8 @@ pub struct Description {
     pub url: Option<String>,
     /// What it is made of.
     pub packages: Packages,
+    /// What else its packages say of others.
+    pub relations: Relations,
     /// Files that belong to no package and come with the appliance.
     pub files: Vec<File>,
     /// Patterns of files that are taken from the host as they are.
@@ -46,6 +48,8 @@ pub struct Description {
     pub boot: Boot,
     /// When it is rehydrated.
     pub rehydrate: Rehydrate,
+    /// What its source packages are built with.
+    pub engine: Engine,
     /// What changed, newest first.
     pub changelog: Vec<Change>,
     /// What is legal but probably not meant.
@@ -59,29 +63,6 @@ pub struct Maintainer {
     pub name: String,
     /// The e-mail address.
     pub email: String,
-}
-
-/// Package names by family.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Packages {
-    /// Those that have the same name everywhere.
-    pub all: Vec<String>,
-    /// Those of one family.
-    pub families: BTreeMap<Family, Vec<String>>,
-}
-
-impl Packages {
-    /// The names for `family`, each once.
-    pub fn for_family(&self, family: Family) -> Vec<&str> {
-        let own = self.families.get(&family);
-        let mut names: Vec<&str> = Vec::new();
-        for name in self.all.iter().chain(own.into_iter().flatten()) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
-    }
 }
 
 /// A file that comes with the appliance.
@@ -143,6 +124,16 @@ pub enum Init {
 pub enum Rehydrate {
     /// When it is booted, for each user.
     AtBoot,
+}
+
+/// What builds the source packages of an appliance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Freezedry, which renders everything anew.
+    Freezedry,
+    /// supermin alone: the source package brings all that Freezedry renders,
+    /// so that a distribution without Freezedry can build it.
+    Supermin,
 }
 
 /// An entry of the changelog.

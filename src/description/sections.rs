@@ -4,13 +4,14 @@ use super::decode::{self, Section, quoted, section, texts, word};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use super::{
-    Boot, Change, Description, File, Init, Maintainer, Packages, Rehydrate, Source, rules,
+    Boot, Change, Description, Engine, File, Init, Maintainer, Packages, Rehydrate, Relations,
+    Source, dependency, rules,
 };
 use crate::family::Family;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 22] = [
     "name",
     "version",
     "release",
@@ -21,11 +22,17 @@ const KEYS: [&str; 16] = [
     "maintainer",
     "url",
     "packages",
+    "recommends",
+    "suggests",
+    "provides",
+    "conflicts",
+    "obsoletes",
     "files",
     "host_files",
     "exclude",
     "boot",
     "rehydrate",
+    "engine",
     "changelog",
 ];
 const BOOT_KEYS: [&str; 7] = [
@@ -62,7 +69,14 @@ pub(super) fn description(
     let maintainer = top.text("maintainer", rules::maintainer, problems);
     let maintainer = maintainer.as_deref().and_then(rules::parse_maintainer);
     let url = top.text("url", rules::url, problems);
-    let packages = packages(&top, problems);
+    let parts = packages(&top, "packages", problems);
+    let relations = Relations {
+        recommends: packages(&top, "recommends", problems),
+        suggests: packages(&top, "suggests", problems),
+        provides: packages(&top, "provides", problems),
+        conflicts: packages(&top, "conflicts", problems),
+        obsoletes: packages(&top, "obsoletes", problems),
+    };
     let files = files(&top, folder, problems);
     let host_files = top.texts("host_files", rules::host_file, problems);
     let exclude = top.texts("exclude", rules::pattern, problems);
@@ -70,6 +84,10 @@ pub(super) fn description(
     if top.word("rehydrate", &["at-boot", "at-install"], problems) == Some("at-install") {
         not_yet(&top, "rehydrate", "at-install", "at-boot", problems);
     }
+    let engine = match top.word("engine", &["freezedry", "supermin"], problems) {
+        Some("supermin") => Engine::Supermin,
+        _ => Engine::Freezedry,
+    };
     let changelog = changelog(&top, maintainer.as_ref(), problems);
 
     let summary = summary?;
@@ -83,12 +101,14 @@ pub(super) fn description(
         license: license?,
         maintainer: maintainer?,
         url,
-        packages,
+        packages: parts,
+        relations,
         files,
         host_files,
         exclude,
         boot,
         rehydrate: Rehydrate::AtBoot,
+        engine,
         changelog,
         warnings: Problems::new("", ""),
     })
@@ -105,26 +125,38 @@ fn not_yet(section: &Section<'_>, key: &str, value: &str, instead: &str, problem
     }
 }
 
-/// A list for everywhere, or lists by family.
-fn packages(top: &Section<'_>, problems: &mut Problems) -> Packages {
+/// Dependencies: a list for everywhere, or lists by family.
+fn packages(top: &Section<'_>, key: &'static str, problems: &mut Problems) -> Packages {
     let mut packages = Packages::default();
-    let Some(node) = top.get("packages") else {
+    let Some(node) = top.get(key) else {
         return packages;
     };
+    let read = |node: &Node, name: &str, family, problems: &mut Problems| {
+        let place = dependency::Place { key, family };
+        let rule = |text: &str| dependency::parse(text, place).map(drop);
+        let texts = texts(node, name, rule, problems);
+        let parsed = texts.iter().map(|text| dependency::parse(text, place));
+        parsed.filter_map(Result::ok).collect::<Vec<_>>()
+    };
     if !matches!(node.value, Value::Map(_)) {
-        packages.all = texts(node, "`packages`", rules::package, problems);
+        packages.all = read(node, &format!("`{key}`"), None, problems);
         return packages;
     }
     let mut keys = vec!["all"];
     keys.extend(Family::ALL.map(Family::name));
-    let Some(section) = section(node, "packages", &keys, problems) else {
+    let Some(section) = section(node, key, &keys, problems) else {
         return packages;
     };
-    packages.all = section.texts("all", rules::package, problems);
+    if let Some(node) = section.get("all") {
+        packages.all = read(node, &format!("`{key}.all`"), None, problems);
+    }
     for family in Family::ALL {
-        let names = section.texts(family.name(), rules::package, problems);
-        if !names.is_empty() {
-            packages.families.insert(family, names);
+        let Some(node) = section.get(family.name()) else {
+            continue;
+        };
+        let own = read(node, &format!("`{key}.{family}`"), Some(family), problems);
+        if !own.is_empty() {
+            packages.families.insert(family, own);
         }
     }
     packages

@@ -3,7 +3,7 @@
 //! Sources: deb(5), deb-control(5), deb-changelog(5), Debian Policy.
 
 use super::Contents;
-use crate::description::{Description, Maintainer};
+use crate::description::{Comparison, Dependency, Description, Maintainer, Packages};
 use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
 use std::collections::BTreeSet;
@@ -53,15 +53,11 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let control = archive.finish()?;
 
     let mut archive = Tar::new(contents.timestamp);
-    let mut directories = BTreeSet::new();
-    for file in &contents.files {
-        for (at, _) in file.path.match_indices('/') {
-            directories.insert(format!(".{}", &file.path[..=at]));
-        }
-    }
     // A directory sorts before what lies in it.
-    let mut members: Vec<(String, Option<&super::PackagedFile>)> =
-        directories.into_iter().map(|path| (path, None)).collect();
+    let mut members: Vec<(String, Option<&super::PackagedFile>)> = directories(contents)
+        .into_iter()
+        .map(|path| (path, None))
+        .collect();
     members.extend(
         contents
             .files
@@ -91,7 +87,18 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     package.into_inner().map_err(in_memory)
 }
 
-fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+/// The directories that the files lie in, as dpkg's archives write them.
+fn directories(contents: &Contents<'_>) -> BTreeSet<String> {
+    let mut directories = BTreeSet::new();
+    for file in &contents.files {
+        for (at, _) in file.path.match_indices('/') {
+            directories.insert(format!(".{}", &file.path[..=at]));
+        }
+    }
+    directories
+}
+
+pub(super) fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(
         crate::error::Kind::System,
         "cannot write the Debian package",
@@ -177,15 +184,17 @@ const ESSENTIAL: [&str; 23] = [
 ];
 
 fn control(contents: &Contents<'_>) -> String {
-    let names = contents.depends.iter().map(String::as_str);
-    let mut depends: Vec<&str> = names.filter(|name| !ESSENTIAL.contains(name)).collect();
-    depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"]);
-    // Blocks of 1024 bytes, files rounded up, as dpkg-gencontrol counts.
-    let size: usize = contents
+    // Blocks of 1024 bytes, files rounded up and a block for each directory, as
+    // dpkg-gencontrol counts.
+    let blocks = contents
         .files
         .iter()
-        .map(|file| file.bytes.len().div_ceil(1024))
-        .sum();
+        .map(|file| file.bytes.len().div_ceil(1024));
+    let size = blocks.sum::<usize>() + directories(contents).len() + 1;
+    let relations: String = relations(contents)
+        .iter()
+        .map(|(field, value)| format!("{field}: {value}\n"))
+        .collect();
     let homepage = contents
         .description
         .url
@@ -194,16 +203,68 @@ fn control(contents: &Contents<'_>) -> String {
         .unwrap_or_default();
     format!(
         "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: {}\nInstalled-Size: {size}\n\
-         Depends: {}\nSection: misc\nPriority: optional\nMulti-Arch: foreign\n{homepage}\
+         {relations}Section: misc\nPriority: optional\nMulti-Arch: foreign\n{homepage}\
          Description: {}\n{}",
         contents.description.name,
         contents.full_version(),
         architecture(contents),
         person(&contents.description.maintainer),
-        depends.join(", "),
         contents.description.summary,
         extended(&contents.description.description),
     )
+}
+
+/// The fields that name other packages, in dpkg's order, without empty ones.
+pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> {
+    let ours = &contents.description.relations;
+    let list = |packages: &Packages| {
+        let found = packages.dependencies(contents.family).map(relation);
+        found.collect::<Vec<_>>()
+    };
+    let mut depends = parts(contents);
+    depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"].map(str::to_owned));
+    // Policy 7.6.2: to replace a package is to conflict with it, too.
+    let replaces = list(&ours.obsoletes);
+    let conflicts = [list(&ours.conflicts), replaces.clone()].concat();
+    let fields = [
+        ("Depends", depends),
+        ("Recommends", list(&ours.recommends)),
+        ("Suggests", list(&ours.suggests)),
+        ("Conflicts", conflicts),
+        ("Replaces", replaces),
+        ("Provides", list(&ours.provides)),
+    ];
+    let fields = fields.into_iter().filter(|(_, list)| !list.is_empty());
+    fields.map(|(name, list)| (name, list.join(", "))).collect()
+}
+
+/// The packages that the appliance is made of, but for those that are always there.
+pub(super) fn parts(contents: &Contents<'_>) -> Vec<String> {
+    let always = |dependency: &&Dependency| match dependency {
+        Dependency::Package { name, bound: None } => ESSENTIAL.contains(&name.as_str()),
+        _ => false,
+    };
+    let parts = contents.depends.iter().filter(|part| !always(part));
+    parts.map(relation).collect()
+}
+
+/// A dependency in Debian's spelling.
+fn relation(dependency: &Dependency) -> String {
+    match dependency {
+        Dependency::Package {
+            name,
+            bound: Some((comparison, version)),
+        } => {
+            let sign = match comparison {
+                // Policy 7.1: one of these alone has long meant "or equal".
+                Comparison::Less => "<<",
+                Comparison::Greater => ">>",
+                other => other.sign(),
+            };
+            format!("{name} ({sign} {version})")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Name and address; a name with punctuation is quoted in e-mail but not here.
@@ -242,54 +303,21 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// `changelog.Debian`.
 pub(super) fn changelog(contents: &Contents<'_>) -> String {
-    let entry = |version: &str, changes: &[String], author: &Maintainer, time: u32| {
+    let entries = contents.changelog().into_iter().map(|entry| {
         let mut text = format!(
-            "{} ({version}) unstable; urgency=medium\n\n",
-            contents.description.name
+            "{} ({}) unstable; urgency=medium\n\n",
+            contents.description.name, entry.version
         );
-        for change in changes {
+        for change in &entry.changes {
             for (number, line) in wrap(change, 74).iter().enumerate() {
                 text.push_str(if number == 0 { "  * " } else { "    " });
                 text.push_str(line);
                 text.push('\n');
             }
         }
-        text.push_str(&format!("\n -- {}  {}\n", person(author), rfc_5322(time)));
-        text
-    };
-    let mut entries: Vec<String> = contents
-        .description
-        .changelog
-        .iter()
-        .map(|change| {
-            entry(
-                &change.version,
-                &change.changes,
-                &change.author,
-                change.date.timestamp(),
-            )
-        })
-        .collect();
-    // The newest entry has to be of this version.
-    let version = contents.full_version();
-    let current = contents
-        .description
-        .changelog
-        .first()
-        .is_some_and(|change| change.version == version);
-    if !current {
-        let changes = ["Package made by Freezedry.".to_owned()];
-        entries.insert(
-            0,
-            entry(
-                &version,
-                &changes,
-                &contents.description.maintainer,
-                contents.timestamp,
-            ),
-        );
-    }
-    entries.join("\n")
+        text + &format!("\n -- {}  {}\n", person(&entry.author), rfc_5322(entry.time))
+    });
+    entries.collect::<Vec<_>>().join("\n")
 }
 
 /// A time as e-mail writes it, in UTC.

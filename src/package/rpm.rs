@@ -3,7 +3,7 @@
 //! This is the only file that knows the RPM library.
 
 use super::contents::{Contents, Role};
-use crate::description::Description;
+use crate::description::{self, Comparison, Description, Packages};
 use crate::{Error, Result, error::Kind};
 use rpm::{
     BuildConfig, CompressionWithLevel, Dependency, FileOptions, Header, HeaderEntry, IndexData,
@@ -63,14 +63,19 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     if let Some(url) = &contents.description.url {
         builder.url(url);
     }
-    for package in &contents.depends {
-        builder.requires(Dependency::any(package));
+    for (tag, of) in relations(contents) {
+        let of = dependency(&of);
+        match tag {
+            "Requires" => builder.requires(of),
+            "Recommends" => builder.recommends(of),
+            "Suggests" => builder.suggests(of),
+            "Provides" => builder.provides(of),
+            "Conflicts" => builder.conflicts(of),
+            _ => builder.obsoletes(of),
+        };
     }
-    builder.requires(Dependency::any("(freezedry or supermin)"));
-    // Names of Fedora, openSUSE and RHEL.
-    builder.requires(Dependency::any(
-        "(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)",
-    ));
+    // What rpmbuild finds in boot-NAME, the only script.
+    builder.requires(Dependency::any("/bin/sh"));
     for directory in directories(contents) {
         let options = FileOptions::dir(directory).permissions(0o755);
         builder.with_dir_entry(options).map_err(failed)?;
@@ -86,28 +91,66 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
             .with_file_contents(file.bytes.clone(), options)
             .map_err(failed)?;
     }
-    for change in &contents.description.changelog {
-        let version = if change.version.contains('-') {
-            change.version.clone()
-        } else {
-            format!("{}-{release}", change.version)
-        };
+    for entry in contents.changelog() {
         let title = format!(
-            "{} <{}> - {version}",
-            change.author.name, change.author.email
+            "{} <{}> - {}",
+            entry.author.name, entry.author.email, entry.version
         );
-        let lines: Vec<String> = change
+        let lines: Vec<String> = entry
             .changes
             .iter()
             .map(|line| format!("- {line}"))
             .collect();
-        builder.add_changelog_entry(title, lines.join("\n"), change.date.timestamp());
+        // A spec file has the day alone, which stands for its noon.
+        let noon = entry.time / 86400 * 86400 + 43200;
+        builder.add_changelog_entry(title, lines.join("\n"), noon);
     }
     let mut package = builder.build().map_err(failed)?;
     name_source(&mut package, &format!("{name}-{version}-{release}.src.rpm")).map_err(failed)?;
     let mut bytes = Vec::new();
     package.write(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// What the package says of others, each with the tag of a spec file.
+pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, description::Dependency)> {
+    let tools = [
+        "(freezedry or supermin)",
+        // Names of Fedora, openSUSE and RHEL.
+        "(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)",
+    ];
+    let tools = tools.map(|tool| description::Dependency::Rich(tool.to_owned()));
+    let requires = contents.depends.iter().cloned().chain(tools);
+    let mut found: Vec<_> = requires.map(|of| ("Requires", of)).collect();
+    let ours = &contents.description.relations;
+    let mut add = |tag, packages: &Packages| {
+        let own = packages.dependencies(contents.family);
+        found.extend(own.map(|of| (tag, of.clone())));
+    };
+    add("Recommends", &ours.recommends);
+    add("Suggests", &ours.suggests);
+    add("Provides", &ours.provides);
+    add("Conflicts", &ours.conflicts);
+    add("Obsoletes", &ours.obsoletes);
+    found
+}
+
+fn dependency(of: &description::Dependency) -> Dependency {
+    use description::Dependency as Of;
+    match of {
+        Of::Rich(text) => Dependency::any(text),
+        Of::Package { name, bound: None } => Dependency::any(name),
+        Of::Package {
+            name,
+            bound: Some((comparison, version)),
+        } => match comparison {
+            Comparison::Less => Dependency::less(name, version),
+            Comparison::LessOrEqual => Dependency::less_eq(name, version),
+            Comparison::Equal => Dependency::eq(name, version),
+            Comparison::GreaterOrEqual => Dependency::greater_eq(name, version),
+            Comparison::Greater => Dependency::greater(name, version),
+        },
+    }
 }
 
 /// The directories that are ours alone, outermost first.
