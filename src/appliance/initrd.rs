@@ -39,15 +39,15 @@ pub fn build(modules: &[PathBuf]) -> Result<Vec<u8>> {
 
 /// A newc archive in the making: owner 0, times 0, numbered inodes.
 #[derive(Debug, Default)]
-struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     inode: u32,
 }
 
 impl Archive {
-    fn add(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
         let size = u32::try_from(content.len()).map_err(|e| {
-            Error::input(format!("`{name}` is too large for an initrd")).caused_by(e)
+            Error::input(format!("`{name}` is too large for a cpio archive")).caused_by(e)
         })?;
         self.inode += 1;
         let inode = if mode == 0 { 0 } else { self.inode };
@@ -55,7 +55,7 @@ impl Archive {
         // device (2), length of the name with its NUL byte, no checksum.
         let name_size = name.len() as u32 + 1;
         let fields = [inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
-        let cannot = |e| Error::io("cannot write the initrd", "in memory", e);
+        let cannot = |e| Error::io("cannot write the cpio archive", "in memory", e);
         self.bytes.write_all(b"070701").map_err(cannot)?;
         for field in fields {
             write!(self.bytes, "{field:08X}").map_err(cannot)?;
@@ -73,7 +73,7 @@ impl Archive {
             .resize(self.bytes.len().next_multiple_of(unit), 0);
     }
 
-    fn finish(mut self) -> Result<Vec<u8>> {
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
         self.add("TRAILER!!!", 0, b"")?;
         self.pad(512);
         Ok(self.bytes)

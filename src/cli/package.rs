@@ -1,19 +1,24 @@
-//! `freezedry package`: a description becomes packages.
+//! `freezedry package`: descriptions become packages.
 
 use super::{Status, describe, notice};
+use crate::description::Description;
 use crate::family::Family;
 use crate::host::Host;
-use crate::package::{Contents, deb, rpm};
-use crate::{Result, files, skeleton};
+use crate::package::{Contents, Source, deb, koji, obs, rpm, source, source_deb, source_rpm};
+use crate::skeleton::{self, Prepared};
+use crate::{Error, Result, files};
 use clap::ValueEnum;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-/// Turn a description into packages of a few kilobytes
+/// Turn descriptions into packages of a few kilobytes
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The description
-    #[arg(value_name = "FILE")]
-    description: PathBuf,
+    /// The descriptions
+    #[arg(value_name = "FILE", required = true)]
+    descriptions: Vec<PathBuf>,
     /// Formats, separated by commas; without it, this host's own
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT")]
     format: Vec<Format>,
@@ -28,12 +33,34 @@ enum Format {
     Deb,
     /// Fedora and its relatives
     Rpm,
+    /// A source RPM
+    Srpm,
+    /// A Debian source package
+    Dsc,
+    /// A checkout directory of the Open Build Service
+    Obs,
+    /// A source RPM, and what else Fedora's Koji wants
+    Koji,
+    /// What a source package installs, as files; for its build
+    #[value(hide = true)]
+    Tree,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
-    let Some(description) = describe::load(&arguments.description) else {
+    let loaded = arguments
+        .descriptions
+        .iter()
+        .map(|path| Some((path.as_path(), describe::load(path)?)))
+        .collect::<Vec<_>>();
+    let Some(loaded) = loaded.into_iter().collect::<Option<Vec<_>>>() else {
         return Ok(Status::Problems);
     };
+    let mut names: Vec<&str> = loaded.iter().map(|(_, of)| of.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let twice = format!("two of the descriptions have the name `{}`", pair[0]);
+        return Err(Error::input(twice).hint("give each appliance a name of its own"));
+    }
     // Packages can be made on any machine; only a base image needs a host.
     let host = Host::detect(Path::new("/")).ok();
     let formats = match (&arguments.format[..], &host) {
@@ -41,38 +68,117 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         ([], _) => &[Format::Deb],
         (formats, _) => formats,
     };
+    if formats.len() > 1 && formats.contains(&Format::Obs) {
+        return Err(
+            Error::input("an OBS checkout holds what is meant for OBS, and nothing else").hint(
+                "run `freezedry package --format obs` by itself, with a directory of its own",
+            ),
+        );
+    }
+    let alone = [Format::Koji, Format::Tree];
+    if loaded.len() > 1 && formats.iter().any(|format| alone.contains(format)) {
+        return Err(
+            Error::input("this format takes one description, and several are given")
+                .hint("run `freezedry package` for each, with a directory of its own"),
+        );
+    }
     files::create_dir_all(&arguments.output)?;
     for format in formats {
-        let family = match format {
-            Format::Deb => Family::Debian,
+        let out = &arguments.output;
+        if *format == Format::Obs {
+            let sources = loaded
+                .iter()
+                .map(|(path, description)| Source::new(description, path));
+            let sources = sources.collect::<Result<Vec<_>>>()?;
+            write(out, obs::build(&sources)?)?;
+            continue;
+        }
+        for (path, description) in &loaded {
+            one(*format, description, path, host.as_ref(), out)?;
+        }
+    }
+    Ok(Status::Success)
+}
+
+/// Makes one package.
+fn one(
+    format: Format,
+    description: &Description,
+    path: &Path,
+    host: Option<&Host>,
+    out: &Path,
+) -> Result<()> {
+    let source = || Source::new(description, path);
+    match format {
+        Format::Deb => {
+            let prepared = prepare(description, Family::Debian, host)?;
+            let contents = Contents::new(description, &prepared, Family::Debian)?;
+            write(out, [(deb::file_name(&contents), deb::build(&contents)?)])
+        }
+        Format::Rpm => {
             // The names of packages differ; this host's are the likelier ones.
-            Format::Rpm => match &host {
+            let family = match host {
                 Some(host) if host.family() == Family::Suse => Family::Suse,
                 _ => Family::Fedora,
-            },
-        };
-        let prepared = skeleton::prepare(&skeleton::Request {
-            description: &description,
-            family,
-            host: host.as_ref(),
-        })?;
-        describe::explain(&prepared);
-        if host.as_ref().is_none_or(|host| host.family() != family) {
-            notice(&format!(
-                "this is no {family} host: the names of packages are taken as they are written, \
-                 and their configuration files are left to the host that boots"
-            ));
+            };
+            let prepared = prepare(description, family, host)?;
+            let contents = Contents::new(description, &prepared, family)?;
+            write(out, [(rpm::file_name(&contents), rpm::build(&contents)?)])
         }
-        let contents = Contents::new(&description, &prepared, family)?;
-        let (name, bytes) = match format {
-            Format::Deb => (deb::file_name(&contents), deb::build(&contents)?),
-            Format::Rpm => (rpm::file_name(&contents), rpm::build(&contents)?),
-        };
-        let path = arguments.output.join(name);
-        let part = path.with_extension("part");
+        Format::Srpm => write(out, [source_rpm::build(&source()?)?]),
+        Format::Dsc => write(out, source_deb::build(&source()?)?),
+        Format::Koji => write(out, koji::build(&source()?)?),
+        Format::Obs => write(out, obs::build(&[source()?])?),
+        Format::Tree => tree(description, host, out),
+    }
+}
+
+fn prepare(description: &Description, family: Family, host: Option<&Host>) -> Result<Prepared> {
+    let prepared = skeleton::prepare(&skeleton::Request {
+        description,
+        family,
+        host,
+    })?;
+    describe::explain(&prepared);
+    if host.is_none_or(|host| host.family() != family) {
+        notice(&format!(
+            "this is no {family} host: the names of packages are taken as they are written, \
+             and their configuration files are left to the host that boots"
+        ));
+    }
+    Ok(prepared)
+}
+
+/// Writes each file whole, or not at all.
+fn write(out: &Path, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<()> {
+    for (name, bytes) in files {
+        let path = out.join(&name);
+        let part = out.join(name + ".part");
         files::write(&part, &bytes)?;
         files::rename(&part, &path)?;
         notice(&format!("wrote {} ({} bytes)", path.display(), bytes.len()));
     }
-    Ok(Status::Success)
+    Ok(())
+}
+
+/// Writes what a source package installs, with the modes and the time that it
+/// has in the package.
+fn tree(description: &Description, host: Option<&Host>, out: &Path) -> Result<()> {
+    let family = host.map_or(Family::Debian, Host::family);
+    let prepared = prepare(description, family, host)?;
+    let time = skeleton::timestamp(description)?;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time.into());
+    for file in source::tree(description, &prepared)? {
+        let path = out.join(&file.path);
+        if let Some(parent) = path.parent() {
+            files::create_dir_all(parent)?;
+        }
+        files::write(&path, &file.bytes)?;
+        let finish = |open: File| {
+            open.set_permissions(Permissions::from_mode(file.mode.into()))?;
+            open.set_modified(time)
+        };
+        finish(files::open(&path)?).map_err(|e| Error::io("cannot finish", &path, e))?;
+    }
+    Ok(())
 }

@@ -361,8 +361,17 @@ mod tests {
         assert_eq!(names("(a if (b or c) else d)"), ["a", "d"]);
         assert_eq!(names("(pkgconfig(x) without y)"), ["pkgconfig(x)"]);
         for bad in [
-            "(a)", "(a or)", "(a or b", "(a or b))", "(a or b and c)", "(a nor b)", "()", "(",
-            "(a if b if c)", "(a >= or b)", "(a or b) c",
+            "(a)",
+            "(a or)",
+            "(a or b",
+            "(a or b))",
+            "(a or b and c)",
+            "(a nor b)",
+            "()",
+            "(",
+            "(a if b if c)",
+            "(a >= or b)",
+            "(a or b) c",
         ] {
             assert_eq!(names(bad), ["malformed"], "{bad}");
         }

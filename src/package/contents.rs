@@ -123,10 +123,7 @@ impl<'a> Contents<'a> {
     pub fn without_files(description: &'a Description, family: Family) -> Result<Self> {
         let own = description.packages.dependencies(family);
         let mut depends: Vec<Dependency> = own.cloned().collect();
-        let guest = guest::packages(family)
-            .iter()
-            .copied()
-            .map(Dependency::any);
+        let guest = guest::packages(family).iter().copied().map(Dependency::any);
         let named = description.packages.for_family(family);
         depends.extend(guest.filter(|package| !named.contains(&package.names()[0])));
         depends.sort_unstable();
@@ -139,6 +136,14 @@ impl<'a> Contents<'a> {
             architecture: architecture(description)?,
             timestamp: skeleton::timestamp(description)?,
         })
+    }
+
+    /// The names of the packages that it is made of, as the skeleton has them.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.depends.iter().flat_map(Dependency::names).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The changelog, newest first; its newest entry is of this version.

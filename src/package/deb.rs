@@ -21,7 +21,7 @@ pub fn file_name(contents: &Contents<'_>) -> String {
 }
 
 /// Debian's name of the architecture.
-fn architecture(contents: &Contents<'_>) -> &'static str {
+pub(super) fn architecture(contents: &Contents<'_>) -> &'static str {
     match contents.architecture {
         None => "all",
         Some("aarch64") => "arm64",
@@ -33,10 +33,7 @@ fn architecture(contents: &Contents<'_>) -> &'static str {
 pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let mut sums = String::new();
     for file in &contents.files {
-        let sum: String = Md5::digest(&file.bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let sum = super::hex(&Md5::digest(&file.bytes));
         let path = file.path.trim_start_matches('/');
         writeln!(sums, "{sum}  {path}").map_err(in_memory)?;
     }
@@ -98,7 +95,7 @@ fn directories(contents: &Contents<'_>) -> BTreeSet<String> {
     directories
 }
 
-pub(super) fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(
         crate::error::Kind::System,
         "cannot write the Debian package",
@@ -107,24 +104,24 @@ pub(super) fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync
 }
 
 /// A tar archive compressed with xz, all of it root's and of one time.
-struct Tar {
+pub(super) struct Tar {
     builder: tar::Builder<xz2::write::XzEncoder<Vec<u8>>>,
     time: u32,
 }
 
 impl Tar {
-    fn new(time: u32) -> Self {
+    pub(super) fn new(time: u32) -> Self {
         Self {
             builder: tar::Builder::new(xz2::write::XzEncoder::new(Vec::new(), 9)),
             time,
         }
     }
 
-    fn directory(&mut self, path: &str) -> Result<()> {
+    pub(super) fn directory(&mut self, path: &str) -> Result<()> {
         self.add(path, 0o755, tar::EntryType::Directory, b"")
     }
 
-    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+    pub(super) fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         self.add(path, mode, tar::EntryType::Regular, bytes)
     }
 
@@ -150,7 +147,7 @@ impl Tar {
         result.map_err(in_memory)
     }
 
-    fn finish(self) -> Result<Vec<u8>> {
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
         let encoder = self.builder.into_inner().map_err(in_memory)?;
         encoder.finish().map_err(in_memory)
     }
@@ -226,13 +223,19 @@ pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> 
     // Policy 7.6.2: to replace a package is to conflict with it, too.
     let replaces = list(&ours.obsoletes);
     let conflicts = [list(&ours.conflicts), replaces.clone()].concat();
+    // dpkg-gencontrol sorts where the order means nothing.
+    let sorted = |mut list: Vec<String>| {
+        list.sort_unstable();
+        list.dedup();
+        list
+    };
     let fields = [
         ("Depends", depends),
         ("Recommends", list(&ours.recommends)),
         ("Suggests", list(&ours.suggests)),
-        ("Conflicts", conflicts),
-        ("Replaces", replaces),
-        ("Provides", list(&ours.provides)),
+        ("Conflicts", sorted(conflicts)),
+        ("Replaces", sorted(replaces)),
+        ("Provides", sorted(list(&ours.provides))),
     ];
     let fields = fields.into_iter().filter(|(_, list)| !list.is_empty());
     fields.map(|(name, list)| (name, list.join(", "))).collect()
@@ -268,12 +271,12 @@ fn relation(dependency: &Dependency) -> String {
 }
 
 /// Name and address; a name with punctuation is quoted in e-mail but not here.
-fn person(maintainer: &Maintainer) -> String {
+pub(super) fn person(maintainer: &Maintainer) -> String {
     format!("{} <{}>", maintainer.name, maintainer.email)
 }
 
 /// The extended description: each line after a space, empty ones as ` .`.
-fn extended(text: &str) -> String {
+pub(super) fn extended(text: &str) -> String {
     let mut out = String::new();
     for paragraph in text.split("\n\n") {
         if !out.is_empty() {
@@ -315,27 +318,21 @@ pub(super) fn changelog(contents: &Contents<'_>) -> String {
                 text.push('\n');
             }
         }
-        text + &format!("\n -- {}  {}\n", person(&entry.author), rfc_5322(entry.time))
+        text + &format!(
+            "\n -- {}  {}\n",
+            person(&entry.author),
+            rfc_5322(entry.time)
+        )
     });
     entries.collect::<Vec<_>>().join("\n")
 }
 
 /// A time as e-mail writes it, in UTC.
 fn rfc_5322(time: u32) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
     let (year, month, day) = timestamp::date(time);
-    let seconds = time % 86400;
-    format!(
-        "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
-        DAYS[time as usize / 86400 % 7],
-        MONTHS[month],
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    let month = timestamp::MONTHS[month];
+    let (weekday, clock) = (timestamp::weekday(time), timestamp::clock(time));
+    format!("{weekday}, {day:02} {month} {year} {clock} +0000")
 }
 
 #[cfg(test)]

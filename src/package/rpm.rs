@@ -1,9 +1,9 @@
 //! RPM binary packages.
 //!
-//! This is the only file that knows the RPM library.
+//! Only this file and `source_rpm.rs` know the RPM library.
 
 use super::contents::{Contents, Role};
-use crate::description::{self, Comparison, Description, Packages};
+use crate::description::{self, Comparison, Description, Maintainer, Packages};
 use crate::{Error, Result, error::Kind};
 use rpm::{
     BuildConfig, CompressionWithLevel, Dependency, FileOptions, Header, HeaderEntry, IndexData,
@@ -49,7 +49,7 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     builder
         .using_config(config)
         .release(release)
-        .description(&contents.description.description)
+        .description(paragraphs(&contents.description.description))
         .group("Unspecified")
         .packager(format!(
             "{} <{}>",
@@ -91,11 +91,20 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
             .with_file_contents(file.bytes.clone(), options)
             .map_err(failed)?;
     }
-    for entry in contents.changelog() {
-        let title = format!(
-            "{} <{}> - {}",
-            entry.author.name, entry.author.email, entry.version
-        );
+    for (title, text, time) in changelog(contents) {
+        builder.add_changelog_entry(title, text, time);
+    }
+    let mut package = builder.build().map_err(failed)?;
+    name_source(&mut package, &format!("{name}-{version}-{release}.src.rpm")).map_err(failed)?;
+    let mut bytes = Vec::new();
+    package.write(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The changelog: title, text and time of each entry.
+pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
+    let entries = contents.changelog().into_iter().map(|entry| {
+        let Maintainer { name, email } = entry.author;
         let lines: Vec<String> = entry
             .changes
             .iter()
@@ -103,13 +112,18 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
             .collect();
         // A spec file has the day alone, which stands for its noon.
         let noon = entry.time / 86400 * 86400 + 43200;
-        builder.add_changelog_entry(title, lines.join("\n"), noon);
-    }
-    let mut package = builder.build().map_err(failed)?;
-    name_source(&mut package, &format!("{name}-{version}-{release}.src.rpm")).map_err(failed)?;
-    let mut bytes = Vec::new();
-    package.write(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+        let title = format!("{name} <{email}> - {}", entry.version);
+        (title, lines.join("\n"), noon)
+    });
+    entries.collect()
+}
+
+/// Paragraphs in lines of at most 79 characters.
+pub(super) fn paragraphs(text: &str) -> String {
+    let paragraphs = text
+        .split("\n\n")
+        .map(|paragraph| super::deb::wrap(paragraph, 79).join("\n"));
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 /// What the package says of others, each with the tag of a spec file.
@@ -191,11 +205,20 @@ fn name_source(package: &mut rpm::Package, source: &str) -> std::result::Result<
             HeaderEntry::new(tag, data)
         });
     metadata.header = Header::from_entries(entries, immutable);
+    digest(metadata, package.payload.len())
+}
+
+/// Makes the signature header, without a signature, for a header and a payload
+/// of `payload` bytes.
+pub(super) fn digest(
+    metadata: &mut rpm::PackageMetadata,
+    payload: usize,
+) -> std::result::Result<(), rpm::Error> {
     let bytes = metadata.header_bytes()?;
     metadata.signature = rpm::SignatureHeaderBuilder::new()
         .format(rpm::RpmFormat::V4)
         .reserved_space(None)
-        .set_content_length((bytes.len() + package.payload.len()) as u64)
+        .set_content_length((bytes.len() + payload) as u64)
         .calculate_digests(&bytes)
         .build()?;
     Ok(())
