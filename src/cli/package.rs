@@ -4,7 +4,8 @@ use super::{Status, describe, notice};
 use crate::description::Description;
 use crate::family::Family;
 use crate::host::Host;
-use crate::package::{Contents, Source, deb, koji, obs, rpm, source, source_deb, source_rpm};
+use crate::package::source::{self, Named};
+use crate::package::{Contents, Source, deb, koji, obs, rpm, source_deb, source_rpm};
 use crate::skeleton::{self, Prepared};
 use crate::{Error, Result, files};
 use clap::ValueEnum;
@@ -57,8 +58,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     };
     let mut names: Vec<&str> = loaded.iter().map(|(_, of)| of.name.as_str()).collect();
     names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let twice = format!("two of the descriptions have the name `{}`", pair[0]);
+    let many = names.len();
+    names.dedup();
+    if names.len() < many {
+        let twice = "two of the descriptions have the same name";
         return Err(Error::input(twice).hint("give each appliance a name of its own"));
     }
     // Packages can be made on any machine; only a base image needs a host.
@@ -83,37 +86,47 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         );
     }
     files::create_dir_all(&arguments.output)?;
+    let mut made = Vec::new();
     for format in formats {
-        let out = &arguments.output;
         if *format == Format::Obs {
             let sources = loaded
                 .iter()
                 .map(|(path, description)| Source::new(description, path));
-            let sources = sources.collect::<Result<Vec<_>>>()?;
-            write(out, obs::build(&sources)?)?;
+            made.extend(obs::build(&sources.collect::<Result<Vec<_>>>()?)?);
             continue;
         }
         for (path, description) in &loaded {
-            one(*format, description, path, host.as_ref(), out)?;
+            if *format == Format::Tree {
+                tree(description, host.as_ref(), &arguments.output)?;
+            } else {
+                made.extend(one(*format, description, path, host.as_ref())?);
+            }
         }
+    }
+    // Only now, so that nothing is there if something could not be made.
+    for (name, bytes) in made {
+        let path = arguments.output.join(&name);
+        let part = arguments.output.join(name + ".part");
+        files::write(&part, &bytes)?;
+        files::rename(&part, &path)?;
+        notice(&format!("wrote {} ({} bytes)", path.display(), bytes.len()));
     }
     Ok(Status::Success)
 }
 
-/// Makes one package.
+/// The files that one description makes in one format.
 fn one(
     format: Format,
     description: &Description,
     path: &Path,
     host: Option<&Host>,
-    out: &Path,
-) -> Result<()> {
+) -> Result<Vec<Named>> {
     let source = || Source::new(description, path);
-    match format {
+    Ok(match format {
         Format::Deb => {
             let prepared = prepare(description, Family::Debian, host)?;
             let contents = Contents::new(description, &prepared, Family::Debian)?;
-            write(out, [(deb::file_name(&contents), deb::build(&contents)?)])
+            vec![(deb::file_name(&contents), deb::build(&contents)?)]
         }
         Format::Rpm => {
             // The names of packages differ; this host's are the likelier ones.
@@ -123,14 +136,14 @@ fn one(
             };
             let prepared = prepare(description, family, host)?;
             let contents = Contents::new(description, &prepared, family)?;
-            write(out, [(rpm::file_name(&contents), rpm::build(&contents)?)])
+            vec![(rpm::file_name(&contents), rpm::build(&contents)?)]
         }
-        Format::Srpm => write(out, [source_rpm::build(&source()?)?]),
-        Format::Dsc => write(out, source_deb::build(&source()?)?),
-        Format::Koji => write(out, koji::build(&source()?)?),
-        Format::Obs => write(out, obs::build(&[source()?])?),
-        Format::Tree => tree(description, host, out),
-    }
+        Format::Srpm => vec![source_rpm::build(&source()?)?],
+        Format::Dsc => source_deb::build(&source()?)?,
+        Format::Koji => koji::build(&source()?)?,
+        // These two are no business of one description, or no packages.
+        Format::Obs | Format::Tree => Vec::new(),
+    })
 }
 
 fn prepare(description: &Description, family: Family, host: Option<&Host>) -> Result<Prepared> {
@@ -147,18 +160,6 @@ fn prepare(description: &Description, family: Family, host: Option<&Host>) -> Re
         ));
     }
     Ok(prepared)
-}
-
-/// Writes each file whole, or not at all.
-fn write(out: &Path, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<()> {
-    for (name, bytes) in files {
-        let path = out.join(&name);
-        let part = out.join(name + ".part");
-        files::write(&part, &bytes)?;
-        files::rename(&part, &path)?;
-        notice(&format!("wrote {} ({} bytes)", path.display(), bytes.len()));
-    }
-    Ok(())
 }
 
 /// Writes what a source package installs, with the modes and the time that it
