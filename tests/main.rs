@@ -14,6 +14,8 @@ mod check;
 mod image;
 mod packages;
 mod prepare;
+mod source_builds;
+mod source_packages;
 mod support;
 
 /// A file that nobody mentions above would never be run.

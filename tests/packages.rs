@@ -28,7 +28,7 @@ fn hello() -> PathBuf {
 }
 
 /// Packages `description`; the paths of the packages by extension.
-fn package(description: &Path, out: &Path) -> [PathBuf; 2] {
+pub(crate) fn package(description: &Path, out: &Path) -> [PathBuf; 2] {
     run(freezedry()
         .args(["package", "--format=deb,rpm", "-o"])
         .arg(out)
@@ -71,9 +71,13 @@ fn dpkg_and_lintian_are_content() {
         "{listing}"
     );
     assert!(listing.contains(" ./usr/bin/boot-hello\n"), "{listing}");
+    lintian_is_content(&deb);
+}
+
+pub(crate) fn lintian_is_content(deb: &Path) {
     let said = Command::new("lintian")
         .args(["--pedantic", "--allow-root"])
-        .arg(&deb)
+        .arg(deb)
         .output()
         .unwrap();
     only_allowed(&said, &LINTIAN, |line| line.split_whitespace().nth(2));
@@ -99,7 +103,11 @@ fn rpm_and_rpmlint_are_content() {
     assert!(query(&["-L"]).contains("/usr/share/licenses/hello/copyright"));
     let checked = run(Command::new("rpm").arg("-K").arg(&rpm));
     assert!(checked.contains("digests OK"), "{checked}");
-    let said = Command::new("rpmlint").arg(&rpm).output().unwrap();
+    rpmlint_is_content(&rpm);
+}
+
+pub(crate) fn rpmlint_is_content(rpm: &Path) {
+    let said = Command::new("rpmlint").arg(rpm).output().unwrap();
     only_allowed(&said, &RPMLINT, |line| {
         let (_, rest) = line
             .split_once(": W: ")
@@ -164,13 +172,13 @@ fn the_man_page_has_no_warnings() {
 }
 
 /// A root to install in, with everything below it told apart by path.
-struct Root {
-    path: PathBuf,
+pub(crate) struct Root {
+    pub(crate) path: PathBuf,
 }
 
 impl Root {
     /// Runs `words` in the root, with everything a virtual machine needs.
-    fn run(&self, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
         let enter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpm-world/enter-rpm-world");
         Command::new("timeout")
             .arg((3 * PATIENCE.as_secs()).to_string())
@@ -189,14 +197,14 @@ impl Root {
     }
 
     /// As [`Root::run`], and it has to succeed.
-    fn must(&self, words: &[&str]) -> String {
+    pub(crate) fn must(&self, words: &[&str]) -> String {
         let output = self.run(words);
         assert!(output.status.success(), "{words:?}: {}", both(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Paths below /usr and /etc.
-    fn paths(&self) -> BTreeSet<String> {
+    pub(crate) fn paths(&self) -> BTreeSet<String> {
         let find = "find /usr /etc -not -path '*/__pycache__*' -not -path '/etc/ld.so.cache'";
         self.must(&["sh", "-c", find])
             .lines()
@@ -205,7 +213,7 @@ impl Root {
     }
 
     /// Copies a package in; its path inside.
-    fn put(&self, package: &Path) -> String {
+    pub(crate) fn put(&self, package: &Path) -> String {
         let name = package.file_name().unwrap().to_str().unwrap();
         std::fs::copy(package, self.path.join("var/tmp").join(name)).unwrap();
         format!("/var/tmp/{name}")
@@ -221,7 +229,7 @@ impl Drop for Root {
 }
 
 /// A copy of `original` that may be changed.
-fn copy_of(original: &Path, name: &str) -> Root {
+pub(crate) fn copy_of(original: &Path, name: &str) -> Root {
     let path = cache().join(format!("{name}.{}", std::process::id()));
     let mut copy = Command::new("cp");
     run(copy.args(["-a", "--reflink=auto"]).arg(original).arg(&path));
@@ -229,7 +237,7 @@ fn copy_of(original: &Path, name: &str) -> Root {
 }
 
 /// A clean Debian with a kernel, made when it is missing.
-fn debian() -> Option<PathBuf> {
+pub(crate) fn debian() -> Option<PathBuf> {
     if !require(&["mmdebstrap"]) || !require_root() {
         return None;
     }
@@ -362,7 +370,7 @@ fn dnf_installs_boots_upgrades_and_removes_without_a_trace() {
 
 /// The program under test as an RPM, which is what hello asks for there: the
 /// RPM world has no supermin.
-fn freezedry_rpm(dir: &Path) -> PathBuf {
+pub(crate) fn freezedry_rpm(dir: &Path) -> PathBuf {
     let spec = dir.join("freezedry.spec");
     let text = format!(
         "Name: freezedry\nVersion: 0\nRelease: 1\nSummary: Freezedry under test\nLicense: MIT\n\

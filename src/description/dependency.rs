@@ -142,6 +142,16 @@ pub(super) struct Place {
     pub(super) family: Option<Family>,
 }
 
+impl Place {
+    fn is_rpm(self) -> bool {
+        matches!(self.family, Some(Family::Fedora | Family::Suse))
+    }
+
+    fn rpm_instead(self) -> String {
+        format!("put it under `{0}.fedora` or `{0}.suse`", self.key)
+    }
+}
+
 /// Reads `name`, `name >= version` or, where RPM reads it, `(a or b)`.
 pub(super) fn parse(text: &str, place: Place) -> Result<Dependency, Fault> {
     if text.starts_with('(') {
@@ -159,6 +169,12 @@ pub(super) fn parse(text: &str, place: Place) -> Result<Dependency, Fault> {
     };
     if !rules::is_package(name) {
         return Err(misspelt(text));
+    }
+    if name.contains(['(', ')', '/']) && !place.is_rpm() {
+        return Err(Fault(
+            format!("`{name}` is a capability, which only RPM has"),
+            place.rpm_instead(),
+        ));
     }
     if let (Some((comparison, version)), "provides") = (&bound, place.key)
         && *comparison != Comparison::Equal
@@ -216,13 +232,10 @@ fn misspelt(text: &str) -> Fault {
 }
 
 fn rich(text: &str, place: Place) -> Result<Dependency, Fault> {
-    if !matches!(place.family, Some(Family::Fedora | Family::Suse)) {
+    if !place.is_rpm() {
         return Err(Fault(
             format!("`{text}` is a rich dependency, which only RPM has"),
-            format!(
-                "put it under `{}.fedora` or `{}.suse`",
-                place.key, place.key
-            ),
+            place.rpm_instead(),
         ));
     }
     if ["provides", "obsoletes"].contains(&place.key) {

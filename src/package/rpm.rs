@@ -6,8 +6,8 @@ use super::contents::{Contents, Role};
 use crate::description::{self, Comparison, Description, Maintainer, Packages};
 use crate::{Error, Result, error::Kind};
 use rpm::{
-    BuildConfig, CompressionWithLevel, Dependency, FileOptions, Header, HeaderEntry, IndexData,
-    IndexTag, PackageBuilder,
+    BuildConfig, CompressionWithLevel, Dependency, DependencyFlags, FileOptions, Header,
+    HeaderEntry, IndexData, IndexTag, PackageBuilder,
 };
 use std::collections::BTreeSet;
 
@@ -75,7 +75,12 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
         };
     }
     // What rpmbuild finds in boot-NAME, the only script.
-    builder.requires(Dependency::any("/bin/sh"));
+    builder.requires(Dependency {
+        flags: DependencyFlags::FIND_REQUIRES,
+        ..Dependency::any("/bin/sh")
+    });
+    // The library forgets that not every rpm can unpack xz.
+    builder.requires(Dependency::rpmlib("PayloadIsXz", "5.2-1"));
     for directory in directories(contents) {
         let options = FileOptions::dir(directory).permissions(0o755);
         builder.with_dir_entry(options).map_err(failed)?;

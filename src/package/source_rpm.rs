@@ -132,6 +132,10 @@ fn general(contents: &Contents<'_>, source: &Source<'_>) -> Vec<Entry> {
         (IndexTag::RPMTAG_BUILDTIME, number(contents.timestamp)),
         // The name of the machine that builds is nobody's business.
         (IndexTag::RPMTAG_BUILDHOST, text("localhost")),
+        (
+            IndexTag::RPMTAG_PACKAGER,
+            text(&super::deb::person(&description.maintainer)),
+        ),
         (IndexTag::RPMTAG_OS, text("linux")),
         (IndexTag::RPMTAG_ARCH, text(architecture)),
         (IndexTag::RPMTAG_ENCODING, text("utf-8")),
