@@ -201,7 +201,7 @@ fn freezedry_deb(dir: &Path) -> PathBuf {
 /// The package as dpkg-buildpackage makes it, by a user who is not root, and as
 /// we make it, with everything that can be seen of both.
 fn dpkg_tools(root: &Root, engine: &str) {
-    let folder = root.path.join("var/tmp").join(engine);
+    let folder = root.path.join("var/tmp/build").join(engine);
     greeter(&folder, engine);
     let see =
         "dpkg-deb -f *.deb >control; dpkg-deb -c *.deb >list; dpkg-deb -x *.deb tree; rm *.deb";
@@ -214,7 +214,7 @@ fn dpkg_tools(root: &Root, engine: &str) {
          (cd theirs && rm -rf source && {see}) && (cd ours && {see})"
     );
     let mine = format!("chown -R nobody . && runuser -u nobody -- sh -ec '{build}'");
-    offline(root, &format!("/var/tmp/{engine}"), &mine);
+    offline(root, &format!("/var/tmp/build/{engine}"), &mine);
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     // Stock supermin makes its own base.tar.gz, whose size shows in these.
     let comparable = |text: &str| -> Vec<String> {
@@ -259,8 +259,6 @@ fn dpkg_buildpackage_makes_the_package_and_it_boots() {
             root.put(Path::new(env!("CARGO_BIN_EXE_freezedry")));
             root.must(&["mv", "/var/tmp/freezedry", "/usr/local/bin/freezedry"]);
         }
-        // The folder's name is the engine's.
-        let _ = std::fs::remove_dir_all(root.path.join("var/tmp").join(engine));
         dpkg_tools(&root, engine);
         // Without Freezedry, boot-greeter uses stock supermin and qemu.
         if engine == "supermin" {
@@ -269,7 +267,7 @@ fn dpkg_buildpackage_makes_the_package_and_it_boots() {
         let install = "dpkg -i built.deb
              mkdir -p test && cd test && dpkg-source -x ../theirs/*.dsc source
              AUTOPKGTEST_TMP=$PWD source/debian/tests/boot";
-        offline(&root, &format!("/var/tmp/{engine}"), install);
+        offline(&root, &format!("/var/tmp/build/{engine}"), install);
         root.must(&["dpkg", "-r", "greeter"]);
     }
 }

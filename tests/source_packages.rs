@@ -103,8 +103,12 @@ fn the_linters_find_nothing() {
                 "--fail-on",
                 "pedantic,warning,error",
             ])
-            // There is no request for packaging that it could close.
-            .args(["--suppress-tags", "initial-upload-closes-no-bugs"])
+            // There is no request for packaging that an upload could close, and
+            // an appliance need not have a home page.
+            .args([
+                "--suppress-tags",
+                "initial-upload-closes-no-bugs,no-homepage-field",
+            ])
             .args(of(".deb"))
             .args(of(".dsc"));
         assert_eq!(run(&mut lintian), "", "{description:?}");
