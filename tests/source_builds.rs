@@ -121,7 +121,7 @@ fn rpm_tools(root: &Root, engine: &str, allowed: &[&str]) {
         root,
         "/var/tmp/greeter",
         "freezedry package --format obs -o obs greeter.yaml
-         obs-build --root /var/tmp/build-root --clean --arch x86_64 --repo /srv/rpm-world \
+         obs-build --root /var/tmp/build-root --clean --changelog --arch x86_64 --repo /srv/rpm-world \
              --repo /var/tmp/extra --dist /srv/rpm-world/obs-build.conf obs/greeter.spec
          dnf -q -y install /var/tmp/build-root/home/abuild/rpmbuild/RPMS/noarch/*.rpm",
     );
