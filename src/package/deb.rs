@@ -103,6 +103,10 @@ fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Erro
     .caused_by(cause)
 }
 
+/// The level of xz.  Those above only look further back than 8 MB, and take time
+/// to prepare for it.
+pub(super) const LEVEL: u32 = 6;
+
 /// A tar archive compressed with xz, all of it root's and of one time.
 pub(super) struct Tar {
     builder: tar::Builder<xz2::write::XzEncoder<Vec<u8>>>,
@@ -112,7 +116,7 @@ pub(super) struct Tar {
 impl Tar {
     pub(super) fn new(time: u32) -> Self {
         Self {
-            builder: tar::Builder::new(xz2::write::XzEncoder::new(Vec::new(), 9)),
+            builder: tar::Builder::new(xz2::write::XzEncoder::new(Vec::new(), LEVEL)),
             time,
         }
     }

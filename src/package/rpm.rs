@@ -36,7 +36,7 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let config = BuildConfig::v4()
         .source_date(contents.timestamp)
         // The smallest for a few kilobytes.
-        .compression(CompressionWithLevel::Xz(9))
+        .compression(CompressionWithLevel::Xz(super::deb::LEVEL))
         // Room for a signature is as large as all the rest.
         .reserved_space(None);
     let mut builder = PackageBuilder::new(

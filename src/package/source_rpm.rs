@@ -51,7 +51,7 @@ pub fn build(source: &Source<'_>) -> Result<Named> {
     }
     let plain = archive.finish()?;
     let cannot = |e| Error::io("cannot compress", "the payload of a source RPM", e);
-    let mut encoder = xz2::write::XzEncoder::new(Vec::new(), 6);
+    let mut encoder = xz2::write::XzEncoder::new(Vec::new(), super::deb::LEVEL);
     encoder.write_all(&plain).map_err(cannot)?;
     let payload = encoder.finish().map_err(cannot)?;
 
@@ -62,7 +62,10 @@ pub fn build(source: &Source<'_>) -> Result<Named> {
     entries.extend([
         (IndexTag::RPMTAG_PAYLOADFORMAT, text("cpio")),
         (IndexTag::RPMTAG_PAYLOADCOMPRESSOR, text("xz")),
-        (IndexTag::RPMTAG_PAYLOADFLAGS, text("6")),
+        (
+            IndexTag::RPMTAG_PAYLOADFLAGS,
+            text(&super::deb::LEVEL.to_string()),
+        ),
         (IndexTag::RPMTAG_PAYLOADSHA256, list([sum(&payload)])),
         (IndexTag::RPMTAG_PAYLOADSHA256ALT, list([sum(&plain)])),
         (IndexTag::RPMTAG_PAYLOADSHA256ALGO, number(SHA256)),
