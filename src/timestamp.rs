@@ -45,6 +45,28 @@ pub fn date(time: u32) -> (u32, usize, u32) {
     (year, month, rest + 1)
 }
 
+/// The English names of the months, shortened as packages write them.
+pub const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// The English name of the day of the week, shortened, of a time in seconds
+/// since 1970, in UTC.
+pub fn weekday(time: u32) -> &'static str {
+    ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][time as usize / 86400 % 7]
+}
+
+/// The time of the day, `HH:MM:SS`, in UTC.
+pub fn clock(time: u32) -> String {
+    let seconds = time % 86400;
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,8 @@ mod prepare;
 mod reference;
 mod self_packaging;
 mod signing;
+mod source_builds;
+mod source_packages;
 mod supermin;
 mod supermin_rpm;
 mod support;

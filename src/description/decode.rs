@@ -1,6 +1,6 @@
 //! Taking a tree apart, with every mistake noted on the way.
 
-use super::keys::{Key, Keys, Rule, Shape, Words};
+use super::keys::{Key, Keys, Shape, Words};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use std::ops::Range;
@@ -124,7 +124,7 @@ impl<'a> Section<'a> {
         let (definition, node) = self.entry(key)?;
         let rule = definition.shape.rule()?;
         let text = text(node, &self.label(key), problems)?;
-        check(&text, &node.span, &self.label(key), rule, problems)
+        check(&text, &node.span, &self.label(key), rule.check, problems)
     }
 
     /// The texts of the list `key`.
@@ -134,7 +134,7 @@ impl<'a> Section<'a> {
         else {
             return Vec::new();
         };
-        texts(node, &self.label(key), rule, problems)
+        texts(node, &self.label(key), rule.check, problems)
     }
 
     /// The mapping `key`.
@@ -234,10 +234,10 @@ pub(super) fn check(
     text: &str,
     span: &Range<usize>,
     name: &str,
-    rule: Rule,
+    rule: impl Fn(&str) -> Result<(), Fault>,
     problems: &mut Problems,
 ) -> Option<String> {
-    match (rule.check)(text) {
+    match rule(text) {
         Ok(()) => Some(text.to_owned()),
         Err(Fault(what, help)) => {
             problems.add(Problem::error(span, format!("{name}: {what}"), help));
@@ -247,7 +247,12 @@ pub(super) fn check(
 }
 
 /// A list of texts.
-pub(super) fn texts(node: &Node, name: &str, rule: Rule, problems: &mut Problems) -> Vec<String> {
+pub(super) fn texts(
+    node: &Node,
+    name: &str,
+    rule: impl Fn(&str) -> Result<(), Fault>,
+    problems: &mut Problems,
+) -> Vec<String> {
     let Value::List(list) = &node.value else {
         problems.add(wrong_kind(
             node,
@@ -261,7 +266,7 @@ pub(super) fn texts(node: &Node, name: &str, rule: Rule, problems: &mut Problems
         let Some(text) = text(item, name, problems) else {
             continue;
         };
-        let Some(text) = check(&text, &item.span, name, rule, problems) else {
+        let Some(text) = check(&text, &item.span, name, &rule, problems) else {
             continue;
         };
         if found.contains(&text) {

@@ -1,6 +1,7 @@
 //! The author's YAML: the model, and loading it with good messages.
 
 mod decode;
+mod dependency;
 mod keys;
 mod locate;
 mod manual;
@@ -11,14 +12,13 @@ mod sections;
 mod tree;
 
 pub use decode::nearest;
+pub use dependency::{Comparison, Dependency, Packages, Relations};
 pub use locate::locate;
 pub use manual::manual;
 pub use problems::{Problem, Problems, Severity};
 pub use rules::{parse_port, parse_size};
 pub use schema::schema;
 
-use crate::family::Family;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What an author says of an appliance, checked and with defaults filled in.
@@ -44,6 +44,8 @@ pub struct Description {
     pub url: Option<String>,
     /// What it is made of.
     pub packages: Packages,
+    /// What else its packages say of others.
+    pub relations: Relations,
     /// Files that belong to no package and come with the appliance.
     pub files: Vec<File>,
     /// Patterns of files that are taken from the host as they are.
@@ -54,6 +56,8 @@ pub struct Description {
     pub boot: Boot,
     /// When it is rehydrated.
     pub rehydrate: Rehydrate,
+    /// What its source packages are built with.
+    pub engine: Engine,
     /// What changed, newest first.
     pub changelog: Vec<Change>,
     /// What is legal but probably not meant.
@@ -67,29 +71,6 @@ pub struct Maintainer {
     pub name: String,
     /// The e-mail address.
     pub email: String,
-}
-
-/// Package names by family.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Packages {
-    /// Those that have the same name everywhere.
-    pub all: Vec<String>,
-    /// Those of one family.
-    pub families: BTreeMap<Family, Vec<String>>,
-}
-
-impl Packages {
-    /// The names for `family`, each once.
-    pub fn for_family(&self, family: Family) -> Vec<&str> {
-        let own = self.families.get(&family);
-        let mut names: Vec<&str> = Vec::new();
-        for name in self.all.iter().chain(own.into_iter().flatten()) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
-    }
 }
 
 /// A file that comes with the appliance.
@@ -154,6 +135,16 @@ pub enum Rehydrate {
     /// When its package is installed, once for all users, and again when a
     /// package changes that it is made of.
     AtInstall,
+}
+
+/// What builds the source packages of an appliance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Freezedry, which renders everything anew.
+    Freezedry,
+    /// supermin alone: the source package brings all that Freezedry renders,
+    /// so that a distribution without Freezedry can build it.
+    Supermin,
 }
 
 /// An entry of the changelog.

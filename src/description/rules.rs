@@ -43,20 +43,10 @@ pub(super) fn name(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A name of a package of any family, upper case and `_` included.
-pub(super) fn package(text: &str) -> Result<(), Fault> {
+/// Whether it is a name of a package of any family, upper case and `_` included.
+pub(super) fn is_package(text: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || "+-._:()/".contains(c);
-    let first = text.chars().next();
-    if text.is_empty()
-        || !text.chars().all(good)
-        || !first.is_some_and(|c| c.is_ascii_alphanumeric())
-    {
-        return fault(
-            format!("`{}` is no name of a package", text.escape_debug()),
-            "write the bare name, without a version, as the package manager shows it",
-        );
-    }
-    Ok(())
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(good)
 }
 
 /// A version for both families: no `-`, which separates the release.

@@ -5,7 +5,8 @@ use super::keys::{self, FILE};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use super::{
-    Boot, Change, Description, File, Init, Maintainer, Packages, Rehydrate, Source, rules,
+    Boot, Change, Description, Engine, File, Init, Maintainer, Packages, Rehydrate, Relations,
+    Source, dependency, rules,
 };
 use crate::family::Family;
 use std::os::unix::fs::PermissionsExt;
@@ -31,7 +32,14 @@ pub(super) fn description(
     let maintainer = top.text("maintainer", problems);
     let maintainer = maintainer.as_deref().and_then(rules::parse_maintainer);
     let url = top.text("url", problems);
-    let packages = packages(&top, problems);
+    let parts = packages(&top, "packages", problems);
+    let relations = Relations {
+        recommends: packages(&top, "recommends", problems),
+        suggests: packages(&top, "suggests", problems),
+        provides: packages(&top, "provides", problems),
+        conflicts: packages(&top, "conflicts", problems),
+        obsoletes: packages(&top, "obsoletes", problems),
+    };
     let files = files(&top, folder, problems);
     let host_files = top.texts("host_files", problems);
     let exclude = top.texts("exclude", problems);
@@ -39,6 +47,10 @@ pub(super) fn description(
     let rehydrate = match top.word("rehydrate", problems) {
         Some("at-install") => Rehydrate::AtInstall,
         _ => Rehydrate::AtBoot,
+    };
+    let engine = match top.word("engine", problems) {
+        Some("supermin") => Engine::Supermin,
+        _ => Engine::Freezedry,
     };
     let changelog = changelog(&top, maintainer.as_ref(), problems);
 
@@ -53,35 +65,49 @@ pub(super) fn description(
         license: license?,
         maintainer: maintainer?,
         url,
-        packages,
+        packages: parts,
+        relations,
         files,
         host_files,
         exclude,
         boot,
         rehydrate,
+        engine,
         changelog,
         warnings: Problems::new("", ""),
     })
 }
 
-/// A list for everywhere, or lists by family.
-fn packages(top: &Section<'_>, problems: &mut Problems) -> Packages {
+/// Dependencies: a list for everywhere, or lists by family.
+fn packages(top: &Section<'_>, key: &'static str, problems: &mut Problems) -> Packages {
     let mut packages = Packages::default();
-    let Some(node) = top.get("packages") else {
+    let Some(node) = top.get(key) else {
         return packages;
+    };
+    let read = |node: &Node, name: &str, family, problems: &mut Problems| {
+        let place = dependency::Place { key, family };
+        let rule = |text: &str| dependency::parse(text, place).map(drop);
+        let texts = decode::texts(node, name, rule, problems);
+        let parsed = texts.iter().map(|text| dependency::parse(text, place));
+        parsed.filter_map(Result::ok).collect::<Vec<_>>()
     };
     if !matches!(node.value, Value::Map(_)) {
-        packages.all = top.texts("packages", problems);
+        packages.all = read(node, &format!("`{key}`"), None, problems);
         return packages;
     }
-    let Some(section) = top.section("packages", "packages", problems) else {
+    let Some(section) = top.section(key, key, problems) else {
         return packages;
     };
-    packages.all = section.texts("all", problems);
+    if let Some(node) = section.get("all") {
+        packages.all = read(node, &format!("`{key}.all`"), None, problems);
+    }
     for family in Family::ALL {
-        let names = section.texts(family.name(), problems);
-        if !names.is_empty() {
-            packages.families.insert(family, names);
+        let Some(node) = section.get(family.name()) else {
+            continue;
+        };
+        let own = read(node, &format!("`{key}.{family}`"), Some(family), problems);
+        if !own.is_empty() {
+            packages.families.insert(family, own);
         }
     }
     packages

@@ -2,7 +2,7 @@
 
 use super::lifecycle::{self, Scriptlet, StatePath};
 use crate::appliance::shared;
-use crate::description::{Description, Init, Rehydrate, Source};
+use crate::description::{Dependency, Description, Init, Maintainer, Rehydrate, Source};
 use crate::family::Family;
 use crate::skeleton::{self, Prepared, guest};
 use crate::{Error, Result, files, templates, timestamp};
@@ -19,8 +19,10 @@ const COPYRIGHT: &str = include_str!("../../templates/copyright.hbs");
 pub struct Contents<'a> {
     /// The appliance that it brings: name, version, summary, changelog, ...
     pub description: &'a Description,
-    /// Packages of the family that it needs.
-    pub depends: Vec<String>,
+    /// The family that it is for.
+    pub family: Family,
+    /// Packages of the family that it is made of.
+    pub depends: Vec<Dependency>,
     /// Its files, in the order of their paths.
     pub files: Vec<PackagedFile>,
     /// Scripts that the package manager runs; none for an appliance that is
@@ -58,36 +60,35 @@ pub enum Role {
     License,
 }
 
+/// An entry of a package's changelog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The version with its release, and with the epoch if it is this package's.
+    pub version: String,
+    /// Who made it.
+    pub author: Maintainer,
+    /// When, in seconds since 1970.
+    pub time: u32,
+    /// What was done, a line each.
+    pub changes: Vec<String>,
+}
+
 impl<'a> Contents<'a> {
     /// What the package of `description` for `family` holds.
     pub fn new(description: &'a Description, prepared: &Prepared, family: Family) -> Result<Self> {
         let name = &description.name;
-        let time = skeleton::timestamp(description)?;
-        let mut depends = description.packages.for_family(family);
-        depends.extend(guest::packages(family));
-        depends.sort_unstable();
-        depends.dedup();
-        let mut contents = Self {
-            description,
-            depends: depends.into_iter().map(str::to_owned).collect(),
-            files: Vec::new(),
-            scriptlets: Vec::new(),
-            state: Vec::new(),
-            architecture: architecture(description)?,
-            timestamp: time,
-        };
-        let data = data(description, time);
+        let mut contents = Self::without_files(description, family)?;
+        let texts = render(description, contents.timestamp)?;
         let file = |path: String, mode, bytes, role| PackagedFile {
             path,
             mode,
             bytes,
             role,
         };
-        let script = templates::render("boot-wrapper.sh.hbs", WRAPPER, &data)?;
         contents.files.push(file(
             format!("/usr/bin/boot-{name}"),
             0o755,
-            script.into_bytes(),
+            texts.wrapper,
             Role::Plain,
         ));
         for (member, bytes) in &prepared.files {
@@ -96,31 +97,25 @@ impl<'a> Contents<'a> {
                 .files
                 .push(file(path, 0o644, bytes.clone(), Role::Plain));
         }
-        if description.rehydrate == Rehydrate::AtInstall {
-            contents.scriptlets = lifecycle::scriptlets(name, family)?;
-            contents.state = lifecycle::state(name);
-            contents.files.push(file(
-                format!("{}/{name}/{}", shared::SKELETONS, shared::SETTINGS),
-                0o644,
-                settings(description)?,
-                Role::Plain,
-            ));
+        if let Some(settings) = texts.settings {
+            let path = format!("{}/{name}/{}", shared::SKELETONS, shared::SETTINGS);
+            contents
+                .files
+                .push(file(path, 0o644, settings, Role::Plain));
         }
-        let page = templates::render("boot.1.hbs", MAN_PAGE, &data)?;
         let path = format!("/usr/share/man/man1/boot-{name}.1.gz");
         contents.files.push(file(
             path,
             0o644,
-            gzip(page.as_bytes())?,
+            gzip(&texts.man_page)?,
             Role::Documentation,
         ));
-        let copyright = templates::render("copyright.hbs", COPYRIGHT, &data)?.into_bytes();
         if family == Family::Debian {
             let doc = format!("/usr/share/doc/{name}");
             let path = format!("{doc}/copyright");
             contents
                 .files
-                .push(file(path, 0o644, copyright, Role::Plain));
+                .push(file(path, 0o644, texts.copyright, Role::Plain));
             let changelog = gzip(super::deb::changelog(&contents).as_bytes())?;
             let path = format!("{doc}/changelog.Debian.gz");
             contents
@@ -130,10 +125,77 @@ impl<'a> Contents<'a> {
             let path = format!("/usr/share/licenses/{name}/copyright");
             contents
                 .files
-                .push(file(path, 0o644, copyright, Role::License));
+                .push(file(path, 0o644, texts.copyright, Role::License));
         }
         contents.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(contents)
+    }
+
+    /// What the package of `description` for `family` says of itself, for a
+    /// source package, whose files are not made yet.
+    pub fn without_files(description: &'a Description, family: Family) -> Result<Self> {
+        let own = description.packages.dependencies(family);
+        let mut depends: Vec<Dependency> = own.cloned().collect();
+        let guest = guest::packages(family).iter().copied().map(Dependency::any);
+        let named = description.packages.for_family(family);
+        depends.extend(guest.filter(|package| !named.contains(&package.names()[0])));
+        depends.sort_unstable();
+        depends.dedup();
+        let shared = description.rehydrate == Rehydrate::AtInstall;
+        let (scriptlets, state) = if shared {
+            let name = &description.name;
+            (lifecycle::scriptlets(name, family)?, lifecycle::state(name))
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        Ok(Self {
+            description,
+            family,
+            depends,
+            files: Vec::new(),
+            scriptlets,
+            state,
+            architecture: architecture(description)?,
+            timestamp: skeleton::timestamp(description)?,
+        })
+    }
+
+    /// The names of the packages that it is made of, as the skeleton has them.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.depends.iter().flat_map(Dependency::names).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The changelog, newest first; its newest entry is of this version.
+    pub(super) fn changelog(&self) -> Vec<Entry> {
+        let description = self.description;
+        let version = self.full_version();
+        let bare = format!("{}-{}", description.version, description.release);
+        let entries = description.changelog.iter().map(|change| {
+            let mut of = change.version.clone();
+            if !of.contains('-') {
+                of = format!("{of}-{}", description.release);
+            }
+            Entry {
+                version: if of == bare { version.clone() } else { of },
+                author: change.author.clone(),
+                time: change.date.timestamp(),
+                changes: change.changes.clone(),
+            }
+        });
+        let mut entries: Vec<Entry> = entries.collect();
+        if entries.first().is_none_or(|entry| entry.version != version) {
+            let entry = Entry {
+                version,
+                author: description.maintainer.clone(),
+                time: self.timestamp,
+                changes: vec!["Package made by Freezedry.".to_owned()],
+            };
+            entries.insert(0, entry);
+        }
+        entries
     }
 
     /// Version and release, with the epoch if there is one.
@@ -147,6 +209,30 @@ impl<'a> Contents<'a> {
         let epoch = epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
         format!("{epoch}{version}-{release}")
     }
+}
+
+/// What is rendered for an appliance, whatever the format of its package.
+pub(super) struct Texts {
+    pub(super) wrapper: Vec<u8>,
+    pub(super) man_page: Vec<u8>,
+    pub(super) copyright: Vec<u8>,
+    /// How a shared appliance is made; `None` if it is not shared.
+    pub(super) settings: Option<Vec<u8>>,
+}
+
+/// Renders the texts of `description`, which carry `time`.
+pub(super) fn render(description: &Description, time: u32) -> Result<Texts> {
+    let data = data(description, time);
+    let render = |name, template| Ok(templates::render(name, template, &data)?.into_bytes());
+    Ok(Texts {
+        wrapper: render("boot-wrapper.sh.hbs", WRAPPER)?,
+        man_page: render("boot.1.hbs", MAN_PAGE)?,
+        copyright: render("copyright.hbs", COPYRIGHT)?,
+        settings: match description.rehydrate {
+            Rehydrate::AtInstall => Some(settings(description)?),
+            Rehydrate::AtBoot => None,
+        },
+    })
 }
 
 /// The architecture of the programs that come with the appliance, as the kernel

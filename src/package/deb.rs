@@ -4,7 +4,7 @@
 
 use super::Contents;
 use super::lifecycle::Scriptlet;
-use crate::description::{Description, Maintainer};
+use crate::description::{Comparison, Dependency, Description, Maintainer, Packages};
 use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
 use std::collections::BTreeSet;
@@ -34,10 +34,7 @@ pub(super) fn architecture(contents: &Contents<'_>) -> &'static str {
 pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let mut sums = String::new();
     for file in &contents.files {
-        let sum: String = Md5::digest(&file.bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let sum = super::hex(&Md5::digest(&file.bytes));
         let path = file.path.trim_start_matches('/');
         writeln!(sums, "{sum}  {path}").map_err(in_memory)?;
     }
@@ -58,15 +55,11 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let control = archive.finish()?;
 
     let mut archive = Tar::new(contents.timestamp);
-    let mut directories = BTreeSet::new();
-    for file in &contents.files {
-        for (at, _) in file.path.match_indices('/') {
-            directories.insert(format!(".{}", &file.path[..=at]));
-        }
-    }
     // A directory sorts before what lies in it.
-    let mut members: Vec<(String, Option<&super::PackagedFile>)> =
-        directories.into_iter().map(|path| (path, None)).collect();
+    let mut members: Vec<(String, Option<&super::PackagedFile>)> = directories(contents)
+        .into_iter()
+        .map(|path| (path, None))
+        .collect();
     members.extend(
         contents
             .files
@@ -96,6 +89,17 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     package.into_inner().map_err(in_memory)
 }
 
+/// The directories that the files lie in, as dpkg's archives write them.
+fn directories(contents: &Contents<'_>) -> BTreeSet<String> {
+    let mut directories = BTreeSet::new();
+    for file in &contents.files {
+        for (at, _) in file.path.match_indices('/') {
+            directories.insert(format!(".{}", &file.path[..=at]));
+        }
+    }
+    directories
+}
+
 fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(
         crate::error::Kind::System,
@@ -104,25 +108,29 @@ fn in_memory(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Erro
     .caused_by(cause)
 }
 
+/// The level of xz.  Those above only look further back than 8 MB, and take time
+/// to prepare for it.
+pub(super) const LEVEL: u32 = 6;
+
 /// A tar archive compressed with xz, all of it root's and of one time.
-struct Tar {
+pub(super) struct Tar {
     builder: tar::Builder<xz2::write::XzEncoder<Vec<u8>>>,
     time: u32,
 }
 
 impl Tar {
-    fn new(time: u32) -> Self {
+    pub(super) fn new(time: u32) -> Self {
         Self {
-            builder: tar::Builder::new(xz2::write::XzEncoder::new(Vec::new(), 9)),
+            builder: tar::Builder::new(xz2::write::XzEncoder::new(Vec::new(), LEVEL)),
             time,
         }
     }
 
-    fn directory(&mut self, path: &str) -> Result<()> {
+    pub(super) fn directory(&mut self, path: &str) -> Result<()> {
         self.add(path, 0o755, tar::EntryType::Directory, b"")
     }
 
-    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
+    pub(super) fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
         self.add(path, mode, tar::EntryType::Regular, bytes)
     }
 
@@ -148,7 +156,7 @@ impl Tar {
         result.map_err(in_memory)
     }
 
-    fn finish(self) -> Result<Vec<u8>> {
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
         let encoder = self.builder.into_inner().map_err(in_memory)?;
         encoder.finish().map_err(in_memory)
     }
@@ -182,15 +190,17 @@ const ESSENTIAL: [&str; 23] = [
 ];
 
 fn control(contents: &Contents<'_>) -> String {
-    let names = contents.depends.iter().map(String::as_str);
-    let mut depends: Vec<&str> = names.filter(|name| !ESSENTIAL.contains(name)).collect();
-    depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"]);
-    // Blocks of 1024 bytes, files rounded up, as dpkg-gencontrol counts.
-    let size: usize = contents
+    // Blocks of 1024 bytes, files rounded up and a block for each directory, as
+    // dpkg-gencontrol counts.
+    let blocks = contents
         .files
         .iter()
-        .map(|file| file.bytes.len().div_ceil(1024))
-        .sum();
+        .map(|file| file.bytes.len().div_ceil(1024));
+    let size = blocks.sum::<usize>() + directories(contents).len() + 1;
+    let relations: String = relations(contents)
+        .iter()
+        .map(|(field, value)| format!("{field}: {value}\n"))
+        .collect();
     let homepage = contents
         .description
         .url
@@ -199,16 +209,74 @@ fn control(contents: &Contents<'_>) -> String {
         .unwrap_or_default();
     format!(
         "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: {}\nInstalled-Size: {size}\n\
-         Depends: {}\nSection: misc\nPriority: optional\nMulti-Arch: foreign\n{homepage}\
+         {relations}Section: misc\nPriority: optional\nMulti-Arch: foreign\n{homepage}\
          Description: {}\n{}",
         contents.description.name,
         contents.full_version(),
         architecture(contents),
         person(&contents.description.maintainer),
-        depends.join(", "),
         contents.description.summary,
         extended(&contents.description.description),
     )
+}
+
+/// The fields that name other packages, in dpkg's order, without empty ones.
+pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> {
+    let ours = &contents.description.relations;
+    let list = |packages: &Packages| {
+        let found = packages.dependencies(contents.family).map(relation);
+        found.collect::<Vec<_>>()
+    };
+    let mut depends = parts(contents);
+    depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"].map(str::to_owned));
+    // Policy 7.6.2: to replace a package is to conflict with it, too.
+    let replaces = list(&ours.obsoletes);
+    let conflicts = [list(&ours.conflicts), replaces.clone()].concat();
+    // dpkg-gencontrol sorts where the order means nothing.
+    let sorted = |mut list: Vec<String>| {
+        list.sort_unstable();
+        list.dedup();
+        list
+    };
+    let fields = [
+        ("Depends", depends),
+        ("Recommends", list(&ours.recommends)),
+        ("Suggests", list(&ours.suggests)),
+        ("Conflicts", sorted(conflicts)),
+        ("Replaces", sorted(replaces)),
+        ("Provides", sorted(list(&ours.provides))),
+    ];
+    let fields = fields.into_iter().filter(|(_, list)| !list.is_empty());
+    fields.map(|(name, list)| (name, list.join(", "))).collect()
+}
+
+/// The packages that the appliance is made of, but for those that are always there.
+pub(super) fn parts(contents: &Contents<'_>) -> Vec<String> {
+    let always = |dependency: &&Dependency| match dependency {
+        Dependency::Package { name, bound: None } => ESSENTIAL.contains(&name.as_str()),
+        _ => false,
+    };
+    let parts = contents.depends.iter().filter(|part| !always(part));
+    parts.map(relation).collect()
+}
+
+/// A dependency in Debian's spelling.
+fn relation(dependency: &Dependency) -> String {
+    match dependency {
+        Dependency::Package {
+            name,
+            bound: Some((comparison, version)),
+        } => {
+            let sign = match comparison {
+                // Policy 7.1: one of these alone has long meant "or equal".
+                Comparison::Less => "<<",
+                Comparison::Greater => ">>",
+                other => other.sign(),
+            };
+            format!("{name} ({sign} {version})")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Name and address; a name with punctuation is quoted in e-mail but not here.
@@ -217,7 +285,7 @@ pub(super) fn person(maintainer: &Maintainer) -> String {
 }
 
 /// The extended description: each line after a space, empty ones as ` .`.
-fn extended(text: &str) -> String {
+pub(super) fn extended(text: &str) -> String {
     let mut out = String::new();
     for paragraph in text.split("\n\n") {
         if !out.is_empty() {
@@ -247,72 +315,33 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// `changelog.Debian`.
 pub(super) fn changelog(contents: &Contents<'_>) -> String {
-    let entry = |version: &str, changes: &[String], author: &Maintainer, time: u32| {
+    let entries = contents.changelog().into_iter().map(|entry| {
         let mut text = format!(
-            "{} ({version}) unstable; urgency=medium\n\n",
-            contents.description.name
+            "{} ({}) unstable; urgency=medium\n\n",
+            contents.description.name, entry.version
         );
-        for change in changes {
+        for change in &entry.changes {
             for (number, line) in wrap(change, 74).iter().enumerate() {
                 text.push_str(if number == 0 { "  * " } else { "    " });
                 text.push_str(line);
                 text.push('\n');
             }
         }
-        text.push_str(&format!("\n -- {}  {}\n", person(author), rfc_5322(time)));
-        text
-    };
-    let mut entries: Vec<String> = contents
-        .description
-        .changelog
-        .iter()
-        .map(|change| {
-            entry(
-                &change.version,
-                &change.changes,
-                &change.author,
-                change.date.timestamp(),
-            )
-        })
-        .collect();
-    // The newest entry has to be of this version.
-    let version = contents.full_version();
-    let current = contents
-        .description
-        .changelog
-        .first()
-        .is_some_and(|change| change.version == version);
-    if !current {
-        let changes = ["Package made by Freezedry.".to_owned()];
-        entries.insert(
-            0,
-            entry(
-                &version,
-                &changes,
-                &contents.description.maintainer,
-                contents.timestamp,
-            ),
-        );
-    }
-    entries.join("\n")
+        text + &format!(
+            "\n -- {}  {}\n",
+            person(&entry.author),
+            rfc_5322(entry.time)
+        )
+    });
+    entries.collect::<Vec<_>>().join("\n")
 }
 
 /// A time as e-mail writes it, in UTC.
 pub(super) fn rfc_5322(time: u32) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
     let (year, month, day) = timestamp::date(time);
-    let seconds = time % 86400;
-    format!(
-        "{}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
-        DAYS[time as usize / 86400 % 7],
-        MONTHS[month],
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    let month = timestamp::MONTHS[month];
+    let (weekday, clock) = (timestamp::weekday(time), timestamp::clock(time));
+    format!("{weekday}, {day:02} {month} {year} {clock} +0000")
 }
 
 #[cfg(test)]

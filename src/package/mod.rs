@@ -1,4 +1,5 @@
-//! Packages: plain data becomes the bytes of a `.deb` or `.rpm`.
+//! Packages: plain data becomes the bytes of a `.deb` or `.rpm`, or of the
+//! source package that build systems make these from.
 
 pub mod changes;
 mod checksums;
@@ -6,11 +7,23 @@ pub mod contents;
 pub mod deb;
 pub mod diff;
 pub mod inspect;
+pub mod koji;
 pub mod lifecycle;
+pub mod obs;
 pub mod openpgp;
 pub mod read;
 pub mod rpm;
 pub mod sign;
+pub mod source;
+pub mod source_deb;
+pub mod source_rpm;
+mod spec;
 mod verify;
 
 pub use contents::{Contents, PackagedFile};
+pub use source::Source;
+
+/// A digest as text.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,14 +1,15 @@
 //! RPM binary packages.
 //!
-//! Only this file, `read/rpm.rs` and `sign/rpm.rs` know the RPM library.
+//! Only this file, `source_rpm.rs`, `read/rpm.rs` and `sign/rpm.rs` know the RPM
+//! library.
 
 use super::contents::{Contents, Role};
 use super::lifecycle::{EVERYWHERE, Moment, Scriptlet, StatePath};
-use crate::description::Description;
+use crate::description::{self, Comparison, Description, Maintainer, Packages};
 use crate::{Error, Result, error::Kind};
 use rpm::{
-    BuildConfig, CompressionWithLevel, Dependency, FileOptions, Header, HeaderEntry, IndexData,
-    IndexTag, PackageBuilder,
+    BuildConfig, CompressionWithLevel, Dependency, DependencyFlags, FileOptions, Header,
+    HeaderEntry, IndexData, IndexTag, PackageBuilder,
 };
 use std::collections::BTreeSet;
 
@@ -37,7 +38,7 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let config = BuildConfig::v4()
         .source_date(contents.timestamp)
         // The smallest for a few kilobytes.
-        .compression(CompressionWithLevel::Xz(9))
+        .compression(CompressionWithLevel::Xz(super::deb::LEVEL))
         // Room for a signature is as large as all the rest.
         .reserved_space(None);
     let mut builder = PackageBuilder::new(
@@ -50,7 +51,7 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     builder
         .using_config(config)
         .release(release)
-        .description(&contents.description.description)
+        .description(paragraphs(&contents.description.description))
         .group("Unspecified")
         .packager(format!(
             "{} <{}>",
@@ -64,14 +65,24 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     if let Some(url) = &contents.description.url {
         builder.url(url);
     }
-    for package in &contents.depends {
-        builder.requires(Dependency::any(package));
+    for (tag, of) in relations(contents) {
+        let of = dependency(&of);
+        match tag {
+            "Requires" => builder.requires(of),
+            "Recommends" => builder.recommends(of),
+            "Suggests" => builder.suggests(of),
+            "Provides" => builder.provides(of),
+            "Conflicts" => builder.conflicts(of),
+            _ => builder.obsoletes(of),
+        };
     }
-    builder.requires(Dependency::any("(freezedry or supermin)"));
-    // Names of Fedora, openSUSE and RHEL.
-    builder.requires(Dependency::any(
-        "(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)",
-    ));
+    // What rpmbuild finds in boot-NAME, the only script.
+    builder.requires(Dependency {
+        flags: DependencyFlags::FIND_REQUIRES,
+        ..Dependency::any("/bin/sh")
+    });
+    // The library forgets that not every rpm can unpack xz.
+    builder.requires(Dependency::rpmlib("PayloadIsXz", "5.2-1"));
     for directory in directories(contents) {
         let options = FileOptions::dir(directory).permissions(0o755);
         builder.with_dir_entry(options).map_err(failed)?;
@@ -93,22 +104,8 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     for scriptlet in &contents.scriptlets {
         add_scriptlet(&mut builder, scriptlet);
     }
-    for change in &contents.description.changelog {
-        let version = if change.version.contains('-') {
-            change.version.clone()
-        } else {
-            format!("{}-{release}", change.version)
-        };
-        let title = format!(
-            "{} <{}> - {version}",
-            change.author.name, change.author.email
-        );
-        let lines: Vec<String> = change
-            .changes
-            .iter()
-            .map(|line| format!("- {line}"))
-            .collect();
-        builder.add_changelog_entry(title, lines.join("\n"), change.date.timestamp());
+    for (title, text, time) in changelog(contents) {
+        builder.add_changelog_entry(title, text, time);
     }
     let mut package = builder.build().map_err(failed)?;
     name_source(&mut package, &format!("{name}-{version}-{release}.src.rpm")).map_err(failed)?;
@@ -153,6 +150,72 @@ fn add_scriptlet(builder: &mut PackageBuilder, scriptlet: &Scriptlet) {
     }
 }
 
+/// The changelog: title, text and time of each entry.
+pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
+    let entries = contents.changelog().into_iter().map(|entry| {
+        let Maintainer { name, email } = entry.author;
+        let lines: Vec<String> = entry
+            .changes
+            .iter()
+            .map(|line| format!("- {line}"))
+            .collect();
+        // A spec file has the day alone, which stands for its noon.
+        let noon = entry.time / 86400 * 86400 + 43200;
+        let title = format!("{name} <{email}> - {}", entry.version);
+        (title, lines.join("\n"), noon)
+    });
+    entries.collect()
+}
+
+/// Paragraphs in lines of at most 79 characters.
+pub(super) fn paragraphs(text: &str) -> String {
+    let paragraphs = text
+        .split("\n\n")
+        .map(|paragraph| super::deb::wrap(paragraph, 79).join("\n"));
+    paragraphs.collect::<Vec<_>>().join("\n\n")
+}
+
+/// What the package says of others, each with the tag of a spec file.
+pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, description::Dependency)> {
+    let tools = [
+        "(freezedry or supermin)",
+        // Names of Fedora, openSUSE and RHEL.
+        "(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)",
+    ];
+    let tools = tools.map(|tool| description::Dependency::Rich(tool.to_owned()));
+    let requires = contents.depends.iter().cloned().chain(tools);
+    let mut found: Vec<_> = requires.map(|of| ("Requires", of)).collect();
+    let ours = &contents.description.relations;
+    let mut add = |tag, packages: &Packages| {
+        let own = packages.dependencies(contents.family);
+        found.extend(own.map(|of| (tag, of.clone())));
+    };
+    add("Recommends", &ours.recommends);
+    add("Suggests", &ours.suggests);
+    add("Provides", &ours.provides);
+    add("Conflicts", &ours.conflicts);
+    add("Obsoletes", &ours.obsoletes);
+    found
+}
+
+fn dependency(of: &description::Dependency) -> Dependency {
+    use description::Dependency as Of;
+    match of {
+        Of::Rich(text) => Dependency::any(text),
+        Of::Package { name, bound: None } => Dependency::any(name),
+        Of::Package {
+            name,
+            bound: Some((comparison, version)),
+        } => match comparison {
+            Comparison::Less => Dependency::less(name, version),
+            Comparison::LessOrEqual => Dependency::less_eq(name, version),
+            Comparison::Equal => Dependency::eq(name, version),
+            Comparison::GreaterOrEqual => Dependency::greater_eq(name, version),
+            Comparison::Greater => Dependency::greater(name, version),
+        },
+    }
+}
+
 /// The directories that are ours alone, outermost first.
 fn directories(contents: &Contents<'_>) -> BTreeSet<String> {
     let name = &contents.description.name;
@@ -191,11 +254,20 @@ fn name_source(package: &mut rpm::Package, source: &str) -> std::result::Result<
             HeaderEntry::new(tag, data)
         });
     metadata.header = Header::from_entries(entries, immutable);
+    digest(metadata, package.payload.len())
+}
+
+/// Makes the signature header, without a signature, for a header and a payload
+/// of `payload` bytes.
+pub(super) fn digest(
+    metadata: &mut rpm::PackageMetadata,
+    payload: usize,
+) -> std::result::Result<(), rpm::Error> {
     let bytes = metadata.header_bytes()?;
     metadata.signature = rpm::SignatureHeaderBuilder::new()
         .format(rpm::RpmFormat::V4)
         .reserved_space(None)
-        .set_content_length((bytes.len() + package.payload.len()) as u64)
+        .set_content_length((bytes.len() + payload) as u64)
         .calculate_digests(&bytes)
         .build()?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The table itself.
 
-use super::super::{decode::Fault, rules};
+use super::super::{decode::Fault, dependency, rules};
 use super::{Key, Keys, Rule, Shape, Words};
 
 const fn rule(check: fn(&str) -> Result<(), Fault>, pattern: &'static str) -> Rule {
@@ -27,8 +27,14 @@ const ONE_LINE: Rule = rule(
     rules::one_line,
     r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$",
 );
-const PACKAGE: Shape = Shape::Text(rule(rules::package, r"^[A-Za-z0-9][A-Za-z0-9+._:()/-]*$"));
+/// What is legal depends on the family and the key too, see `dependency`.
+const PACKAGE: Shape = Shape::Text(rule(
+    dependency::legal_somewhere,
+    r"^\s*([A-Za-z0-9][A-Za-z0-9+._:()/-]*(\s+(<=?|>=?|=)\s+[0-9][A-Za-z0-9.+~:-]*)?|\(.*\))\s*$",
+));
 const NAMES: Shape = Shape::List(&PACKAGE);
+/// A list for all families, or one for each.
+const DEPENDENCIES: Shape = Shape::Either(&[NAMES, Shape::Map(&PACKAGES)]);
 const MAINTAINER: Shape = Shape::Text(rule(
     rules::maintainer,
     r"^\s*[^<>,\s][^<>,]*<[^<>@,\s]+@[^<>@,\s]+>\s*$",
@@ -96,14 +102,23 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
     .doc("Its home page."),
     Key::new(
         "packages",
-        Shape::Either(&[NAMES, Shape::Map(&PACKAGES)]),
+        DEPENDENCIES,
         "[bash, coreutils]",
     )
     .required()
     .doc(
         "What it is made of: names of packages, whose dependencies come by themselves. \
-         A list holds everywhere; a mapping has a list for each family of distributions.",
+         A list holds everywhere; a mapping has a list for each family of distributions. \
+         A version may follow: `bash >= 5.2`; RPM's rich dependencies can stand under its families.",
     ),
+    Key::new("recommends", DEPENDENCIES, "[less]")
+        .doc("Packages that are installed with it unless the user objects."),
+    Key::new("suggests", DEPENDENCIES, "[man-db]").doc("Packages that go well with it."),
+    Key::new("provides", DEPENDENCIES, "[greeter]")
+        .doc("Names that it can be asked for by; a version follows with `=`."),
+    Key::new("conflicts", DEPENDENCIES, "[old-hello]")
+        .doc("Packages that cannot be installed beside it."),
+    Key::new("obsoletes", DEPENDENCIES, "[old-hello < 2]").doc("Packages that it takes the place of."),
     Key::new(
         "files",
         Shape::List(&Shape::Map(&FILE)),
@@ -134,6 +149,12 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
         .doc(
             "When it is rehydrated: `at-boot`, for each user, in the user's own cache; or \
          `at-install`, once for all users, kept fresh by the package manager's triggers.",
+        ),
+    Key::new("engine", words(&["freezedry", "supermin"]), "freezedry")
+        .default("freezedry")
+        .doc(
+            "What source packages are built with: Freezedry, or stock supermin alone, so that they \
+             can enter a distribution before Freezedry does.",
         ),
     Key::new(
         "changelog",

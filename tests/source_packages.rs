@@ -1,0 +1,288 @@
+//! Source packages: what is in them, and what the distributions' linters say.
+
+use crate::support::appliance::yaml;
+use crate::support::{freezedry, require, run};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn hello() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml")
+}
+
+/// A description with everything that a source package has to carry, and the
+/// files that it names, in `dir`.
+pub(crate) fn greeter(dir: &Path, engine: &str) -> PathBuf {
+    let text = format!(
+        "name: greeter\nversion: \"2.1\"\nrelease: 3\nengine: {engine}\n\
+         summary: Virtual machine that comes with files of its own\nlicense: MIT\n\
+         maintainer: Jane Doe <jane@example.org>\nurl: https://example.org/greeter\n{REST}"
+    );
+    std::fs::create_dir_all(dir.join("scripts")).unwrap();
+    let script = dir.join("scripts/greet.sh");
+    std::fs::write(&script, "#!/bin/sh\necho \"100% $(cat /etc/greeting)\"\n").unwrap();
+    run(Command::new("chmod").arg("0755").arg(script));
+    std::fs::write(dir.join("greeting.txt"), "welcome\n").unwrap();
+    let path = dir.join("greeter.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+const REST: &str = r#"description: |
+  It greets, 100% of the time, and shows that files, versions and relations go
+  through source packages unharmed.
+
+  A second paragraph.
+packages:
+  all: [bash, coreutils, "sed >= 4"]
+  fedora: [(gawk or mawk)]
+  debian: [gawk]
+recommends: [less]
+suggests: {debian: [vim], fedora: [vim-enhanced]}
+provides: ["greeting-machine = 2", "old-greeter = 2"]
+conflicts: ["other-greeter < 3"]
+obsoletes: ["old-greeter < 2"]
+files:
+  - {path: /usr/local/bin/greet, source: scripts/greet.sh}
+  - {path: /etc/greeting, source: greeting.txt}
+  - {path: /etc/words, content: "100% of it\n"}
+host_files: [/etc/ld.so.cache]
+exclude: [/usr/share/doc/*, /usr/share/man/*, /usr/share/locale/*]
+boot: {init: greet, memory: 256M}
+changelog:
+  - {version: 2.1-3, date: 2026-11-23, changes: [Greet 100% of the time, And more]}
+  - {version: "2.0", date: 2025-01-10, changes: [First release]}
+"#;
+
+/// Packages `description` in `formats`; the files by name.
+fn package(description: &Path, formats: &str, out: &Path) -> BTreeSet<String> {
+    run(freezedry()
+        .args(["package", "--format", formats, "-o"])
+        .arg(out)
+        .arg(description));
+    names(out)
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = dir.read_dir().unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_linters_find_nothing() {
+    if !require(&["rpmlint", "lintian"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let descriptions = [
+        hello(),
+        greeter(&dir.path().join("1"), "freezedry"),
+        greeter(&dir.path().join("2"), "supermin"),
+    ];
+    for (number, description) in descriptions.iter().enumerate() {
+        let out = dir.path().join(format!("out{number}"));
+        let made = package(description, "deb,rpm,srpm,dsc", &out);
+        let of = |extension: &str| {
+            let found = made.iter().filter(move |name| name.ends_with(extension));
+            found.map(|name| out.join(name)).collect::<Vec<_>>()
+        };
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpmlint.toml");
+        let mut rpmlint = Command::new("rpmlint");
+        let said = run(rpmlint.arg("-c").arg(config).args(of(".rpm")));
+        assert!(
+            said.contains(" 0 errors, 0 warnings"),
+            "{description:?}: {said}"
+        );
+        let mut lintian = Command::new("lintian");
+        lintian
+            .args([
+                "--pedantic",
+                "--allow-root",
+                "--fail-on",
+                "pedantic,warning,error",
+            ])
+            // There is no request for packaging that an upload could close, and
+            // an appliance need not have a home page.
+            .args([
+                "--suppress-tags",
+                "initial-upload-closes-no-bugs,no-homepage-field",
+            ])
+            .args(of(".deb"))
+            .args(of(".dsc"));
+        assert_eq!(run(&mut lintian), "", "{description:?}");
+    }
+}
+
+#[test]
+fn rpm_reads_the_source_rpm() {
+    if !require(&["rpm", "rpm2cpio", "cpio", "sha512sum"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    package(&greeter(dir.path(), "supermin"), "koji", &out);
+    let rpm = out.join("greeter-2.1-3.src.rpm");
+    let query = |what: &[&str]| run(Command::new("rpm").args(what).arg(&rpm));
+    assert!(query(&["-K"]).ends_with("digests OK\n"));
+    assert_eq!(query(&["-qpl"]), "greeter-2.1.tar.xz\ngreeter.spec\n");
+    assert!(query(&["-qpi"]).contains("Summary     : Virtual machine that comes"));
+    let shown = query(&[
+        "-qp",
+        "--qf",
+        "%{SOURCEPACKAGE} %{SOURCERPM} [%{SOURCE}] [%{FILEFLAGS} ]",
+    ]);
+    assert_eq!(shown, "1 (none) greeter-2.1.tar.xz 0 32 ");
+    let needs = query(&["-qpR"]);
+    for need in [
+        "supermin\n",
+        "(gawk or mawk)\n",
+        "sed >= 4\n",
+        "rpmlib(RichDependencies)",
+    ] {
+        assert!(needs.contains(need), "{needs}");
+    }
+    // The digest in `sources` is that of the tarball inside.
+    let unpack = format!("rpm2cpio {} | cpio -i --quiet", rpm.display());
+    run(Command::new("sh").args(["-c", &unpack]).current_dir(&out));
+    run(Command::new("sha512sum")
+        .args(["-c", "sources"])
+        .current_dir(&out));
+    let listed = run(Command::new("tar")
+        .arg("-tf")
+        .arg(out.join("greeter-2.1.tar.xz")));
+    for member in [
+        "appliance/appliance.yaml",
+        "appliance/scripts/greet.sh",
+        "boot-greeter",
+    ] {
+        assert!(
+            listed.contains(&format!("greeter-2.1/{member}\n")),
+            "{listed}"
+        );
+    }
+    assert!(!listed.contains("skeleton/packages"), "{listed}");
+}
+
+#[test]
+fn the_same_source_gives_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |number: &str, umask: &str, environment: [(&str, &str); 2]| {
+        let dir = dir.path().join(number);
+        let description = greeter(&dir, "supermin");
+        for formats in ["srpm,dsc,koji", "obs"] {
+            let program = env!("CARGO_BIN_EXE_freezedry");
+            let command = format!(
+                "umask {umask}; exec {program} package --format {formats} -o out/{formats} \"$@\""
+            );
+            let mut shell = Command::new("sh");
+            run(shell
+                .args(["-c", &command, "sh"])
+                .arg(&description)
+                .envs(environment)
+                .current_dir(&dir));
+        }
+        let mut found = BTreeMap::new();
+        for formats in ["srpm,dsc,koji", "obs"] {
+            let out = dir.join("out").join(formats);
+            for name in names(&out) {
+                found.insert(
+                    format!("{formats}/{name}"),
+                    std::fs::read(out.join(name)).unwrap(),
+                );
+            }
+        }
+        found
+    };
+    let one = make("1", "022", [("LC_ALL", "C"), ("TZ", "UTC")]);
+    // Another second, so that no clock goes unnoticed.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let two = make(
+        "2",
+        "077",
+        [("LC_ALL", "de_DE.UTF-8"), ("TZ", "Pacific/Auckland")],
+    );
+    assert_eq!(
+        one.keys().collect::<Vec<_>>(),
+        two.keys().collect::<Vec<_>>()
+    );
+    assert_eq!(one.len(), 12, "{:?}", one.keys());
+    for (name, bytes) in &one {
+        assert!(*bytes == two[name], "{name} differs");
+    }
+}
+
+#[test]
+fn several_descriptions_are_one_checkout_with_flavours() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let files: Vec<PathBuf> = ["one", "two", "three"]
+        .map(|name| {
+            let path = dir.path().join(format!("{name}.yaml"));
+            std::fs::write(&path, yaml(name, "packages: [bash]\n")).unwrap();
+            path
+        })
+        .into();
+    let mut command = freezedry();
+    command.args(["package", "--format=obs", "-o"]).arg(&out);
+    run(command.args(&files));
+    let made = names(&out);
+    for name in ["one", "two", "three"] {
+        for file in ["{}.spec", "{}.changes", "{}-1.0.tar.xz", "{}_1.0-1.dsc"] {
+            assert!(made.contains(&file.replace("{}", name)), "{made:?}");
+        }
+    }
+    assert_eq!(
+        std::fs::read_to_string(out.join("_multibuild")).unwrap(),
+        "<multibuild>\n  <flavor>two</flavor>\n  <flavor>three</flavor>\n</multibuild>\n"
+    );
+}
+
+#[test]
+fn what_cannot_be_made_is_said_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let description = greeter(dir.path(), "freezedry");
+    let text = std::fs::read_to_string(&description).unwrap();
+    let climbing = dir.path().join("climbing.yaml");
+    let source = text.replace("source: greeting.txt", "source: scripts/../greeting.txt");
+    std::fs::write(&climbing, source).unwrap();
+    let twice = [&description, &description];
+    for (formats, files, message) in [
+        (
+            "obs,deb",
+            &[&description][..],
+            "an OBS checkout holds what is meant for OBS",
+        ),
+        (
+            "koji",
+            &[&description, &climbing],
+            "two of the descriptions have the same name",
+        ),
+        ("deb", &twice, "two of the descriptions have the same name"),
+        (
+            "deb,srpm",
+            &[&climbing],
+            "scripts/../greeting.txt` cannot be put into a source package",
+        ),
+    ] {
+        let mut command = freezedry();
+        command
+            .args(["package", "--format", formats, "-o"])
+            .arg(&out);
+        let output = command.args(files).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{formats}: {said}");
+        let last = said.lines().last().unwrap();
+        assert!(
+            last.contains(message) && last.contains("; "),
+            "{formats}: {said}"
+        );
+        assert!(
+            !out.exists() || names(&out).is_empty(),
+            "{formats}: {:?}",
+            names(&out)
+        );
+    }
+}
