@@ -38,6 +38,9 @@ pub struct Prepared {
     pub missing: Vec<String>,
     /// Configuration files that are left out because somebody edited them.
     pub edited: Vec<PathBuf>,
+    /// Configuration files that are left out because nobody can tell whether
+    /// they are as their package had them.
+    pub unverifiable: Vec<PathBuf>,
 }
 
 /// The time that outputs of `description` carry, in seconds since 1970:
@@ -137,16 +140,21 @@ impl Prepared {
             match file.state {
                 ConfigState::Pristine => {
                     let meta = files::lstat(&real)?;
-                    let mut member = Member::file(
-                        &file.path,
-                        (meta.mode() & 0o7777) as u16,
-                        time,
-                        files::read(&real)?,
-                    );
+                    let node = if meta.is_symlink() {
+                        let target = std::fs::read_link(&real);
+                        Node::Symlink(target.map_err(|e| Error::io("cannot read", &real, e))?)
+                    } else if meta.is_file() {
+                        Node::File(Content::Bytes(files::read(&real)?.into()))
+                    } else {
+                        continue; // a directory comes with what is in it
+                    };
+                    let mode = (meta.mode() & 0o7777) as u16;
+                    let mut member = Member::new(&file.path, node, mode, time);
                     (member.uid, member.gid) = (meta.uid(), meta.gid());
                     members.push(member);
                 }
                 ConfigState::Edited => self.edited.push(file.path),
+                ConfigState::Unverifiable => self.unverifiable.push(file.path),
                 ConfigState::Missing | ConfigState::Unreadable => {}
             }
         }
