@@ -14,6 +14,8 @@ mod check;
 mod image;
 mod packages;
 mod prepare;
+mod rpm_database;
+mod rpm_formats;
 mod support;
 
 /// A file that nobody mentions above would never be run.
