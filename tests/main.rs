@@ -23,6 +23,8 @@ mod lifecycle;
 mod packages;
 mod prepare;
 mod reference;
+mod rpm_database;
+mod rpm_formats;
 mod self_packaging;
 mod signing;
 mod source_builds;

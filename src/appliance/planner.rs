@@ -69,6 +69,9 @@ pub struct Report {
     pub unreadable: Vec<PathBuf>,
     /// Configuration files left out because somebody edited them on this host.
     pub edited: Vec<PathBuf>,
+    /// Configuration files left out because nobody can tell whether they are as
+    /// their package had them.
+    pub unverifiable: Vec<PathBuf>,
     /// Paths that could not be put in.
     pub conflicts: Vec<Conflict>,
     /// What the skeleton holds that supermin refuses or loses; see
@@ -166,7 +169,7 @@ impl Planner<'_> {
         self.report.plain = self.host.manager() == Manager::None;
         let mut roots = Vec::new();
         for name in &skeleton.packages {
-            match database.find(name) {
+            match database.find_as(name, self.options.resolution) {
                 Some(id) => roots.push(id),
                 None => self.report.missing.push(name.clone()),
             }
@@ -218,6 +221,9 @@ impl Planner<'_> {
                 }
                 ConfigState::Edited if self.tree.get(&file.path).is_none() => {
                     self.report.edited.push(file.path);
+                }
+                ConfigState::Unverifiable if self.tree.get(&file.path).is_none() => {
+                    self.report.unverifiable.push(file.path);
                 }
                 _ => {}
             }

@@ -65,15 +65,23 @@ pub(super) fn explain(prepared: &Prepared) {
             prepared.missing.join(", ")
         ));
     }
-    if !prepared.edited.is_empty() {
-        let names: Vec<String> = prepared
-            .edited
+    for (paths, why) in [
+        (&prepared.edited, "edited on this machine"),
+        (
+            &prepared.unverifiable,
+            "of a package whose kind of digest is not known",
+        ),
+    ] {
+        if paths.is_empty() {
+            continue;
+        }
+        let names: Vec<String> = paths
             .iter()
             .map(|path| path.display().to_string())
             .collect();
         notice(&format!(
-            "edited on this machine, so left out (`freezedry prepare --download` gets the packages' \
-             own; or put yours under `files`): {}",
+            "{why}, so left out (`freezedry prepare --download` gets the packages' own; or put \
+             yours under `files`): {}",
             names.join(", ")
         ));
     }

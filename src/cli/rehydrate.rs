@@ -164,6 +164,12 @@ fn explain_report(report: &Report, readers: Readers) {
             path.display()
         ));
     }
+    for path in &report.unverifiable {
+        notice(&format!(
+            "of a package whose kind of digest is not known, so left out: `{}`",
+            path.display()
+        ));
+    }
     for conflict in &report.conflicts {
         notice(&format!(
             "left out: `{}`: {}",

@@ -69,6 +69,9 @@ pub enum ConfigState {
     Missing,
     /// This user may not read it.
     Unreadable,
+    /// Its package recorded a digest that this program cannot compute, so that
+    /// nobody knows.
+    Unverifiable,
 }
 
 /// A configuration file that its package brought.
@@ -98,6 +101,11 @@ pub trait PackageDatabase: fmt::Debug {
     /// on them.
     fn essential(&self) -> Vec<PackageId> {
         Vec::new()
+    }
+
+    /// The package that `name` means under `resolution`.
+    fn find_as(&self, name: &str, _resolution: Resolution) -> Option<PackageId> {
+        self.find(name)
     }
 
     /// `roots` and everything they depend on, in the order of the names.

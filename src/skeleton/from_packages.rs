@@ -37,7 +37,7 @@ pub fn select(names: &[String], host: &Host) -> Result<Selection> {
     let mut selection = Selection::default();
     let mut named = BTreeMap::new();
     for name in names {
-        match database.find(name) {
+        match database.find_as(name, Resolution::Compatible) {
             Some(id) => _ = named.insert(&database.packages()[id].name, id),
             None => selection.unknown.push(name.clone()),
         }

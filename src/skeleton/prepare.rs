@@ -47,6 +47,9 @@ pub struct Prepared {
     pub edited: Vec<PathBuf>,
     /// What a user should know about downloaded files.
     pub notes: Vec<String>,
+    /// Configuration files that are left out because nobody can tell whether
+    /// they are as their package had them.
+    pub unverifiable: Vec<PathBuf>,
 }
 
 /// The time that outputs of `description` carry, in seconds since 1970:
@@ -150,18 +153,26 @@ impl Prepared {
             match file.state {
                 ConfigState::Pristine => {
                     let meta = files::lstat(&real)?;
-                    let mut member = Member::file(
-                        &file.path,
-                        (meta.mode() & 0o7777) as u16,
-                        time,
-                        files::read(&real)?,
-                    );
+                    let node = if meta.is_symlink() {
+                        let target = std::fs::read_link(&real);
+                        Node::Symlink(target.map_err(|e| Error::io("cannot read", &real, e))?)
+                    } else if meta.is_file() {
+                        Node::File(Content::Bytes(files::read(&real)?.into()))
+                    } else {
+                        continue; // a directory comes with what is in it
+                    };
+                    let mode = (meta.mode() & 0o7777) as u16;
+                    let mut member = Member::new(&file.path, node, mode, time);
                     (member.uid, member.gid) = (meta.uid(), meta.gid());
                     members.push(member);
                 }
                 ConfigState::Edited => {
                     wanted.push(file.path.clone());
                     self.edited.push(file.path);
+                }
+                ConfigState::Unverifiable => {
+                    wanted.push(file.path.clone());
+                    self.unverifiable.push(file.path);
                 }
                 ConfigState::Unreadable => wanted.push(file.path),
                 ConfigState::Missing => {}

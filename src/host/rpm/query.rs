@@ -1,60 +1,67 @@
-//! What the `rpm` command prints, as data.
+//! Formats that are read with the `rpm` command: ndb and Berkeley DB.
 //!
 //! One query prints all packages, a line for each fact; its first letter says
 //! which.
 
-use crate::{Error, Result};
-use std::path::PathBuf;
+use super::record::{Capability, File, Record, sense};
+use crate::{Error, Result, command, error::Kind};
+use std::path::Path;
+use std::process::Command;
 
 /// The argument of `rpm --queryformat`.
-pub(super) const FORMAT: &str = "\
-P\\t%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\n\
+const FORMAT: &str = "\
+P\\t%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}\\t%{RELEASE}\\t%{ARCH}\\t%{FILEDIGESTALGO}\\n\
 [R\\t%{REQUIRENAME}\\t%{REQUIREFLAGS}\\t%{REQUIREVERSION}\\n]\
 [V\\t%{PROVIDENAME}\\t%{PROVIDEFLAGS}\\t%{PROVIDEVERSION}\\n]\
-[F\\t%{FILENAMES}\\t%{FILEFLAGS}\\t%{FILEDIGESTS}\\n]";
+[F\\t%{FILENAMES}\\t%{FILEFLAGS}\\t%{FILESTATES}\\t%{FILEDIGESTS}\\t%{FILELINKTOS}\\n]";
 
-/// `RPMFILE_CONFIG` of rpm's `rpmfiles.h`.
-const CONFIG: u64 = 1;
-
-/// The `RPMSENSE_LESS`, `GREATER` and `EQUAL` bits of rpm's `rpmds.h`.
-const SENSE: u64 = 0xe;
-
-/// An installed package.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) name: String,
-    pub(super) epoch: String,
-    pub(super) version: String,
-    pub(super) release: String,
-    pub(super) architecture: String,
-    pub(super) requires: Vec<Capability>,
-    pub(super) provides: Vec<Capability>,
-    pub(super) files: Vec<File>,
+/// A format that only rpm itself reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// openSUSE's.
+    Ndb,
+    /// Berkeley DB, in the file `Packages`: everybody's until 2020.
+    Bdb,
 }
 
-/// A capability with its version bound.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Capability {
-    pub(super) name: String,
-    /// The `RPMSENSE_LESS` (2), `GREATER` (4) and `EQUAL` (8) bits.
-    pub(super) sense: u64,
-    pub(super) version: String,
-}
-
-/// A file of a package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct File {
-    pub(super) path: PathBuf,
-    pub(super) config: bool,
-    /// SHA-256 (or, of old packages, another digest); empty for what is no regular file.
-    pub(super) digest: String,
-}
-
-impl Record {
-    /// Epoch, version and release in rpm's order of comparison.
-    pub(super) fn evr(&self) -> String {
-        format!("{}:{}-{}", self.epoch, self.version, self.release)
+/// Asks the `rpm` command for the packages in the database at `path`, in the
+/// order in which it has them.
+pub(super) fn records(path: &Path, format: Format) -> Result<Vec<Record>> {
+    let (name, backend) = match format {
+        Format::Ndb => ("ndb", "ndb"),
+        Format::Bdb => ("Berkeley DB", "bdb"),
+    };
+    let mut rpm = Command::new("rpm");
+    // Not --root, which only root may use.  Without the name of the format, an
+    // rpm that does not know it would make an empty database of another.
+    rpm.args(["--define", &format!("_db_backend {backend}"), "--dbpath"])
+        .arg(path.parent().unwrap_or(path))
+        .args(["-qa", "--queryformat", FORMAT])
+        .env("LC_ALL", "C");
+    let cannot = || {
+        Error::host(format!(
+            "cannot read the RPM database `{}`, whose format is {name}",
+            path.display()
+        ))
+    };
+    let text = command::output(&mut rpm).map_err(|cause| {
+        let missing = cause.kind() == Kind::Host;
+        cannot().caused_by(cause).hint(if missing {
+            format!("install `rpm`, which reads {name} databases")
+        } else {
+            "check it with `rpm -qa`, repair it with `rpmdb --rebuilddb` as root".into()
+        })
+    })?;
+    let records = parse(&String::from_utf8_lossy(&text))?;
+    if records.is_empty() {
+        return Err(cannot()
+            .caused_by("`rpm` finds no packages in it")
+            .hint(format!(
+                "this `rpm` may be built without {name}: use one that knows it, \
+                 or convert the database on its own system with `rpmdb --rebuilddb`"
+            )));
     }
+    Ok(records)
 }
 
 /// Reads the answer to [`FORMAT`].
@@ -69,27 +76,31 @@ pub(super) fn parse(text: &str) -> Result<Vec<Record>> {
             ))
             .hint("check the database with `rpm -qa`, repair it with `rpmdb --rebuilddb`")
         };
+        let number = |text: &str| match text {
+            "(none)" => Ok(0),
+            text => text.parse::<u32>().map_err(|_| damaged()),
+        };
         let fields: Vec<&str> = line.split('\t').collect();
-        if let ["P", name, epoch, version, release, architecture] = fields[..] {
+        if let ["P", name, epoch, version, release, architecture, algorithm] = fields[..] {
             records.push(Record {
                 name: name.into(),
-                epoch: epoch.into(),
+                epoch: number(epoch)?,
                 version: version.into(),
                 release: release.into(),
                 architecture: architecture.into(),
+                digest_algorithm: number(algorithm)?,
                 ..Record::default()
             });
             continue;
         }
         let record = records.last_mut().ok_or_else(damaged)?;
-        let flags = |text: &str| text.parse::<u64>().map_err(|_| damaged());
         match fields[..] {
             // A package without any of a kind.
             [_, "(none)", ..] => {}
-            [kind @ ("R" | "V"), name, sense, version] => {
+            [kind @ ("R" | "V"), name, flags, version] => {
                 let capability = Capability {
                     name: name.into(),
-                    sense: flags(sense)? & SENSE,
+                    sense: number(flags)? & sense::RPMSENSE_SENSEMASK,
                     version: version.into(),
                 };
                 if kind == "R" {
@@ -98,11 +109,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Record>> {
                     record.provides.push(capability);
                 }
             }
-            ["F", path, bits, digest] => record.files.push(File {
-                path: path.into(),
-                config: flags(bits)? & CONFIG != 0,
-                digest: digest.into(),
-            }),
+            ["F", path, flags, state, digest, target] => {
+                let mut file = File::new(path.into(), number(flags)?, number(state)?);
+                if file.config {
+                    file.digest = digest.into();
+                    file.target = target.into();
+                }
+                record.files.push(file);
+            }
             _ => return Err(damaged()),
         }
     }
@@ -115,8 +129,8 @@ mod tests {
 
     #[test]
     fn facts_belong_to_the_package_above_them() {
-        let text = "P\tbash\t0\t5.2\t1.fc40\tx86_64\nR\t/bin/sh\t0\t\nR\t(none)\t(none)\t(none)\n\
-                    V\tbash\t8\t5.2-1\nF\t/etc/skel/.bashrc\t17\tabc\n";
+        let text = "P\tbash\t0\t5.2\t1.fc40\tx86_64\t8\nR\t/bin/sh\t0\t\nR\t(none)\t(none)\t(none)\n\
+                    V\tbash\t8\t5.2-1\nF\t/etc/skel/.bashrc\t17\t0\tabc\t\n";
         let records = parse(text).unwrap();
         assert_eq!(records[0].evr(), "0:5.2-1.fc40");
         assert_eq!(records[0].requires.len(), 1);
@@ -127,7 +141,7 @@ mod tests {
     fn damage_is_told_with_its_line() {
         for bad in [
             "R\tx\t0\t\n",
-            "P\ta\t0\t1\t1\tnoarch\nF\t/x\tmany\t\n",
+            "P\ta\t0\t1\t1\tnoarch\t8\nF\t/x\tmany\t0\t\t\n",
             "?\n",
         ] {
             let error = parse(bad).unwrap_err().to_string();

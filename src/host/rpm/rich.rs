@@ -2,7 +2,7 @@
 //!
 //! Source: <https://rpm-software-management.github.io/rpm/manual/boolean_dependencies.html>.
 
-use super::query::Capability;
+use super::record::{Capability, sense};
 
 /// A rich dependency.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,12 @@ pub(super) enum Rich {
     Plain(Capability),
     /// `or`: the first operand that can be had.
     Any(Vec<Rich>),
-    /// `and`, and `with`, which asks for one package that provides all.
+    /// `and`: all of them.
     All(Vec<Rich>),
+    /// `with`: one package that is all of them.
+    With(Vec<Rich>),
+    /// `without`: a package that is the first, but none of the others.
+    Without(Vec<Rich>),
     /// `if` (`unless` with the condition turned round): what, condition, otherwise.
     When {
         what: Box<Rich>,
@@ -20,8 +24,20 @@ pub(super) enum Rich {
         present: bool,
         otherwise: Option<Box<Rich>>,
     },
-    /// `without`: what the first operand says.
-    First(Vec<Rich>),
+}
+
+impl Rich {
+    /// Whether what it asks for depends on what else is there.
+    pub(super) fn is_conditional(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Any(operands)
+            | Self::All(operands)
+            | Self::With(operands)
+            | Self::Without(operands) => operands.iter().any(Self::is_conditional),
+            Self::When { .. } => true,
+        }
+    }
 }
 
 /// Nesting beyond any real dependency.
@@ -94,11 +110,11 @@ impl Parser<'_> {
             ..Capability::default()
         };
         let sense = match self.peek() {
-            Some("<") => 2,
-            Some(">") => 4,
-            Some("=") => 8,
-            Some("<=") => 10,
-            Some(">=") => 12,
+            Some("<") => sense::RPMSENSE_LESS,
+            Some(">") => sense::RPMSENSE_GREATER,
+            Some("=") => sense::RPMSENSE_EQUAL,
+            Some("<=") => sense::RPMSENSE_LESS | sense::RPMSENSE_EQUAL,
+            Some(">=") => sense::RPMSENSE_GREATER | sense::RPMSENSE_EQUAL,
             _ => return Some(Rich::Plain(capability)),
         };
         self.at += 1;
@@ -121,8 +137,9 @@ impl Parser<'_> {
         }
         match operator.as_str() {
             "or" => Some(Rich::Any(operands)),
-            "and" | "with" => Some(Rich::All(operands)),
-            "without" => Some(Rich::First(operands)),
+            "and" => Some(Rich::All(operands)),
+            "with" => Some(Rich::With(operands)),
+            "without" => Some(Rich::Without(operands)),
             "if" | "unless" => {
                 let otherwise = if self.peek()? == "else" {
                     self.at += 1;
