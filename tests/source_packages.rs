@@ -14,7 +14,7 @@ fn hello() -> PathBuf {
 /// files that it names, in `dir`.
 pub(crate) fn greeter(dir: &Path, engine: &str) -> PathBuf {
     let text = format!(
-        "name: greeter\nversion: \"2.1\"\nrelease: 3\nengine: {engine}\n\
+        "name: greeter\nversion: \"2.1\"\nrelease: 3\nrehydrate: at-install\nengine: {engine}\n\
          summary: Virtual machine that comes with files of its own\nlicense: MIT\n\
          maintainer: Jane Doe <jane@example.org>\nurl: https://example.org/greeter\n{REST}"
     );
