@@ -9,12 +9,14 @@ pub mod plan;
 mod planner;
 mod rehydrate;
 mod stamp;
+mod system;
 mod tree;
 
 pub use planner::{Options, Report};
 pub use rehydrate::{
     Freshness, Rehydration, Request, Statistics, ensure, explain, make, make_chroot,
 };
+pub use system::{Unreproduced, unreproduced};
 pub use tree::Conflict;
 
 use crate::{Error, Result, files};

@@ -1,7 +1,8 @@
 //! Making the plan: a skeleton and a host's packages become a list of paths.
 
 use super::plan::{Entry, Origin, Plan};
-use super::tree::{Conflict, Parents, Tree, directory};
+use super::system;
+use super::tree::{Conflict, Parents, Tree};
 use crate::glob::{self, Pattern};
 use crate::host::{ConfigState, Host, PackageId, Resolution};
 use crate::node::{Content, Node};
@@ -20,8 +21,7 @@ pub struct Options {
     /// How dependencies are followed.
     pub resolution: Resolution,
     /// Whether to complete what supermin leaves out: configuration files that
-    /// nobody edited, the links of the alternatives system, mount points, and
-    /// an account for root.
+    /// nobody edited, and what the packages' scriptlets would have done.
     pub complete: bool,
 }
 
@@ -64,13 +64,14 @@ pub(super) fn plan(
         tree: Tree::new(HostParents(host)),
         report: Report::default(),
         links: HashMap::new(),
+        closure: Vec::new(),
+        excludes: Vec::new(),
     };
     planner.base_images(skeleton);
     planner.packages(skeleton)?;
     planner.host_files(skeleton)?;
     if options.complete {
-        planner.alternatives();
-        planner.necessities();
+        planner.complete()?;
     }
     modules
         .into_iter()
@@ -88,6 +89,9 @@ struct Planner<'a> {
     report: Report,
     /// The first path of each file with several names, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
+    /// The packages, and the paths that are left out.
+    closure: Vec<PackageId>,
+    excludes: Vec<Pattern>,
 }
 
 impl Planner<'_> {
@@ -125,7 +129,7 @@ impl Planner<'_> {
             .collect();
         self.report.packages.sort();
 
-        let excludes = skeleton
+        self.excludes = skeleton
             .excludes
             .iter()
             .map(|text| Pattern::new(text))
@@ -136,7 +140,11 @@ impl Planner<'_> {
             .map(|&id| (id, database.packages()[id].name.as_str().into()))
             .collect();
         for file in database.files(&closure)? {
-            if excludes.iter().any(|pattern| pattern.matches(&file.path)) {
+            if self
+                .excludes
+                .iter()
+                .any(|pattern| pattern.matches(&file.path))
+            {
                 self.report.excluded += 1;
             } else if file.config && !pristine.contains(&file.path) {
                 // From the base image, or not at all: it may hold secrets.
@@ -145,6 +153,23 @@ impl Planner<'_> {
                 self.host_file(&file.path, &file.source, origin)?;
             }
         }
+        self.closure = closure;
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<()> {
+        let all = self.host.packages()?.packages();
+        let context = system::Context {
+            host: self.host,
+            ids: &self.closure,
+            packages: self.closure.iter().map(|&id| &all[id]).collect(),
+            excludes: &self.excludes,
+        };
+        system::complete(&mut self.tree, &context);
+        // What was made anew is not missing.
+        let tree = &self.tree;
+        let made = |path: &PathBuf| tree.look_at(path).is_some();
+        self.report.edited.retain(|path| !made(path));
         Ok(())
     }
 
@@ -202,71 +227,6 @@ impl Planner<'_> {
         self.tree.put(entry_of(path, node, &meta, origin));
         Ok(())
     }
-
-    /// Links such as `/usr/bin/awk -> /etc/alternatives/awk -> /usr/bin/mawk`:
-    /// the middle one belongs to no package.
-    fn alternatives(&mut self) {
-        let directory = Path::new("/etc/alternatives");
-        let wanted: Vec<PathBuf> = self
-            .tree
-            .paths()
-            .filter_map(|entry| match &entry.node {
-                Node::Symlink(target) if target.parent() == Some(directory) => Some(target.clone()),
-                _ => None,
-            })
-            .collect();
-        for path in wanted {
-            let real = glob::below(self.host.root(), &path);
-            let Ok(target) = real.read_link() else {
-                continue;
-            };
-            // A link to what is not in the appliance would only dangle.
-            if self.tree.get(&path).is_some() || self.tree.get(&target).is_none() {
-                continue;
-            }
-            let entry = directory_entry(&path);
-            self.tree.put(Entry {
-                node: Node::Symlink(target),
-                mode: 0o777,
-                ..entry
-            });
-        }
-    }
-
-    /// What every system needs and no package brings without its scriptlets.
-    fn necessities(&mut self) {
-        for (path, mode) in [
-            ("/dev", 0o755),
-            ("/proc", 0o555),
-            ("/sys", 0o555),
-            ("/run", 0o755),
-            ("/tmp", 0o1777),
-            ("/root", 0o700),
-            ("/etc", 0o755),
-        ] {
-            if self.tree.get(Path::new(path)).is_none() {
-                let entry = directory_entry(Path::new(path));
-                self.tree.put(Entry { mode, ..entry });
-            }
-        }
-        for (path, text) in [
-            ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
-            ("/etc/group", "root:x:0:\ntty:x:5:\n"),
-        ] {
-            if self.tree.get(Path::new(path)).is_none() {
-                let entry = directory_entry(Path::new(path));
-                self.tree.put(Entry {
-                    node: Node::File(Content::Bytes(text.as_bytes().into())),
-                    mode: 0o644,
-                    ..entry
-                });
-            }
-        }
-    }
-}
-
-fn directory_entry(path: &Path) -> Entry {
-    directory(path.to_owned(), Origin::Generated)
 }
 
 /// Parents as the host has them.
@@ -274,14 +234,17 @@ struct HostParents<'a>(&'a Host);
 
 impl Parents for HostParents<'_> {
     fn look(&self, path: &Path) -> Option<Entry> {
-        let real = glob::below(self.0.root(), path);
-        let meta = real.symlink_metadata().ok()?;
-        if !meta.is_dir() && !meta.is_symlink() {
-            return None;
-        }
-        let node = node_of(&real, &meta).ok()?;
-        Some(entry_of(path, node, &meta, Origin::Parent))
+        host_entry(self.0.root(), path, Origin::Parent)
+            .filter(|entry| matches!(entry.node, Node::Directory | Node::Symlink(_)))
     }
+}
+
+/// What the host below `root` has at `path`; `None` if that is nothing.
+pub(super) fn host_entry(root: &Path, path: &Path, origin: Origin) -> Option<Entry> {
+    let real = glob::below(root, path);
+    let meta = real.symlink_metadata().ok()?;
+    let node = node_of(&real, &meta).ok()?;
+    Some(entry_of(path, node, &meta, origin))
 }
 
 fn entry_of(path: &Path, node: Node, meta: &Metadata, origin: Origin) -> Entry {

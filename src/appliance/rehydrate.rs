@@ -8,7 +8,7 @@ use super::modules::{self, Index};
 use super::plan::{Entry, Origin, Plan};
 use super::planner::{self, Options, Report};
 use super::stamp::{Fingerprint, Stamp};
-use super::{Appliance, STAMP, initrd};
+use super::{Appliance, STAMP, initrd, system};
 use crate::host::Host;
 use crate::node::{Content, Node};
 use crate::{Error, Result, files, skeleton};
@@ -206,6 +206,9 @@ fn inputs(request: &Request, host: &Host) -> Result<String> {
     ));
     print.contents(&request.skeleton)?;
     for path in host.database_paths() {
+        print.identity(&path);
+    }
+    for path in system::inputs(host.root()) {
         print.identity(&path);
     }
     for path in kernel::search_paths(host.root(), &request.kernel) {

@@ -181,6 +181,16 @@ impl<'a> Section<'a> {
         number
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&self, key: &str, problems: &mut Problems) -> Option<bool> {
+        let node = self.get(key)?;
+        if let Value::Bool(truth) = node.value {
+            return Some(truth);
+        }
+        problems.add(wrong_kind(node, &self.label(key), "`true` or `false`"));
+        None
+    }
+
     /// One of a few words.
     pub(super) fn word<'w>(
         &self,

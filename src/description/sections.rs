@@ -4,13 +4,14 @@ use super::decode::{self, Section, quoted, section, texts, word};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use super::{
-    Boot, Change, Description, File, Init, Maintainer, Packages, Rehydrate, Source, rules,
+    Boot, Change, Description, File, Init, Maintainer, Packages, Rehydrate, Scriptlets, Source,
+    rules,
 };
 use crate::family::Family;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "name",
     "version",
     "release",
@@ -26,10 +27,19 @@ const KEYS: [&str; 16] = [
     "exclude",
     "boot",
     "rehydrate",
+    "scriptlets",
     "changelog",
 ];
-const BOOT_KEYS: [&str; 7] = [
-    "init", "memory", "cpus", "network", "console", "storage", "modules",
+const BOOT_KEYS: [&str; 9] = [
+    "init",
+    "memory",
+    "cpus",
+    "network",
+    "console",
+    "storage",
+    "modules",
+    "root_password",
+    "autologin",
 ];
 
 const DEFAULT_MEMORY: u64 = 512 << 20;
@@ -70,6 +80,10 @@ pub(super) fn description(
     if top.word("rehydrate", &["at-boot", "at-install"], problems) == Some("at-install") {
         not_yet(&top, "rehydrate", "at-install", "at-boot", problems);
     }
+    let scriptlets = match top.word("scriptlets", &["none", "run"], problems) {
+        Some("run") => Scriptlets::Run,
+        _ => Scriptlets::Generated,
+    };
     let changelog = changelog(&top, maintainer.as_ref(), problems);
 
     let summary = summary?;
@@ -89,6 +103,7 @@ pub(super) fn description(
         exclude,
         boot,
         rehydrate: Rehydrate::AtBoot,
+        scriptlets,
         changelog,
         warnings: Problems::new("", ""),
     })
@@ -263,6 +278,8 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         cpus: 1,
         network: false,
         ports: Vec::new(),
+        root_without_password: true,
+        autologin: false,
         modules: Vec::new(),
         all_modules: false,
     };
@@ -292,6 +309,7 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
     if section.word("storage", &["throwaway", "persistent"], problems) == Some("persistent") {
         not_yet(&section, "storage", "persistent", "throwaway", problems);
     }
+    login(&section, &mut boot, problems);
     network(&section, &mut boot, problems);
     match section.get("modules") {
         Some(Node {
@@ -302,6 +320,25 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         None => {}
     }
     boot
+}
+
+/// Who can log in, which is a question only where there is a login.
+fn login(section: &Section<'_>, boot: &mut Boot, problems: &mut Problems) {
+    let password = section.word("root_password", &["empty", "locked"], problems);
+    boot.root_without_password = password != Some("locked");
+    boot.autologin = section.truth("autologin", problems).unwrap_or(false);
+    for key in ["root_password", "autologin"] {
+        if let Some(node) = section.get(key).filter(|_| boot.init != Init::Systemd) {
+            problems.add(Problem {
+                severity: Severity::Warning,
+                ..Problem::error(
+                    &node.span,
+                    format!("`boot.{key}`: without `init: systemd` nobody logs in"),
+                    "remove it",
+                )
+            });
+        }
+    }
 }
 
 /// `none`, `user`, or a mapping with ports.

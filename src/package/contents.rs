@@ -57,7 +57,7 @@ impl<'a> Contents<'a> {
         let name = &description.name;
         let time = skeleton::timestamp(description)?;
         let mut depends = description.packages.for_family(family);
-        depends.extend(guest::packages(family));
+        depends.extend(guest::packages(family, description));
         depends.sort_unstable();
         depends.dedup();
         let mut contents = Self {
