@@ -15,6 +15,7 @@ mod image;
 mod packages;
 mod prepare;
 mod support;
+mod system;
 
 /// A file that nobody mentions above would never be run.
 #[test]

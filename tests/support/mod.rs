@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 pub(crate) mod appliance;
+pub(crate) mod console;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
