@@ -32,6 +32,7 @@ mod source_packages;
 mod supermin;
 mod supermin_rpm;
 mod support;
+mod system;
 
 /// A file that nobody mentions above would never be run.
 #[test]

@@ -13,6 +13,7 @@ mod rehydrate;
 pub mod shared;
 mod stamp;
 pub mod supermin4;
+mod system;
 mod tree;
 
 pub use planner::{Options, Report};
@@ -22,6 +23,7 @@ pub use rehydrate::{
     make_chroot, outdated, plan_for, prepare, write, write_chroot,
 };
 pub use stamp::{Stamp, Standing};
+pub use system::{Unreproduced, unreproduced};
 pub use tree::Conflict;
 
 use crate::{Error, Result, files};

@@ -2,6 +2,7 @@
 
 use super::plan::{Entry, Origin, Plan, Xattr};
 use super::readers::{Gate, Readers};
+use super::system;
 use super::tree::{Conflict, Parents, Tree, directory};
 use crate::glob::{self, Directories, Pattern};
 use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
@@ -20,8 +21,7 @@ pub struct Options {
     /// How dependencies are followed.
     pub resolution: Resolution,
     /// Whether to complete what supermin leaves out: configuration files that
-    /// nobody edited, the links of the alternatives system, mount points, and
-    /// an account for root.
+    /// nobody edited, and what the packages' scriptlets would have done.
     pub complete: bool,
     /// Whether the list of packages goes in, as `/packagelist`.
     pub package_list: bool,
@@ -97,13 +97,14 @@ pub(super) fn plan(
             ..Report::default()
         },
         links: HashMap::new(),
+        closure: Vec::new(),
+        excludes: Vec::new(),
     };
     planner.base_images(skeleton);
     planner.packages(skeleton)?;
     planner.host_files(skeleton)?;
     if options.complete {
-        planner.alternatives();
-        planner.necessities();
+        planner.complete()?;
     }
     if options.package_list {
         let list: String = planner
@@ -112,7 +113,11 @@ pub(super) fn plan(
             .iter()
             .map(|line| format!("{line}\n"))
             .collect();
-        planner.text("/packagelist", &list);
+        planner.tree.put(Entry {
+            node: Node::File(Content::Bytes(list.as_bytes().into())),
+            mode: 0o644,
+            ..directory("/packagelist".into(), Origin::Generated)
+        });
     }
     for mut entry in modules {
         if let Node::File(Content::Host { path, .. }) = &entry.node
@@ -138,6 +143,9 @@ struct Planner<'a> {
     report: Report,
     /// The first path of each file with several names, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
+    /// The packages, and the paths that are left out.
+    closure: Vec<PackageId>,
+    excludes: Vec<Pattern>,
 }
 
 impl Planner<'_> {
@@ -181,7 +189,7 @@ impl Planner<'_> {
             .collect();
         self.report.packages.sort();
 
-        let excludes = skeleton
+        self.excludes = skeleton
             .excludes
             .iter()
             .map(Pattern::new)
@@ -192,7 +200,8 @@ impl Planner<'_> {
             .map(|&id| (id, database.packages()[id].name.as_str().into()))
             .collect();
         for file in database.files(&closure)? {
-            if excludes.iter().any(|pattern| pattern.matches(&file.path)) {
+            let mut excludes = self.excludes.iter();
+            if excludes.any(|pattern| pattern.matches(&file.path)) {
                 self.report.excluded.push(file.path);
             } else if file.config && !pristine.contains(&file.path) {
                 // From the base image, or not at all: it may hold secrets.
@@ -201,6 +210,23 @@ impl Planner<'_> {
                 self.host_file(&file.path, &file.source, origin)?;
             }
         }
+        self.closure = closure;
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<()> {
+        let all = self.host.packages()?.packages();
+        let context = system::Context {
+            host: self.host,
+            ids: &self.closure,
+            packages: self.closure.iter().map(|&id| &all[id]).collect(),
+            excludes: &self.excludes,
+        };
+        system::complete(&mut self.tree, &context);
+        // What was made anew is not missing.
+        let tree = &self.tree;
+        let made = |path: &PathBuf| tree.look_at(path).is_some();
+        self.report.edited.retain(|path| !made(path));
         Ok(())
     }
 
@@ -301,72 +327,6 @@ impl Planner<'_> {
         }
         self.host_file(&directory, &directory, Origin::Parent)
     }
-
-    /// Links such as `/usr/bin/awk -> /etc/alternatives/awk -> /usr/bin/mawk`:
-    /// the middle one belongs to no package.
-    fn alternatives(&mut self) {
-        let directory = Path::new("/etc/alternatives");
-        let wanted: Vec<PathBuf> = self
-            .tree
-            .paths()
-            .filter_map(|entry| match &entry.node {
-                Node::Symlink(target) if target.parent() == Some(directory) => Some(target.clone()),
-                _ => None,
-            })
-            .collect();
-        for path in wanted {
-            let real = glob::below(self.host.root(), &path);
-            let Ok(target) = real.read_link() else {
-                continue;
-            };
-            // A link to what is not in the appliance would only dangle.
-            if self.tree.get(&path).is_some() || self.tree.get(&target).is_none() {
-                continue;
-            }
-            let entry = directory_entry(&path);
-            self.tree.put(Entry {
-                node: Node::Symlink(target),
-                mode: 0o777,
-                ..entry
-            });
-        }
-    }
-
-    /// What every system needs and no package brings without its scriptlets.
-    fn necessities(&mut self) {
-        for (path, mode) in [
-            ("/dev", 0o755),
-            ("/proc", 0o555),
-            ("/sys", 0o555),
-            ("/run", 0o755),
-            ("/tmp", 0o1777),
-            ("/root", 0o700),
-            ("/etc", 0o755),
-        ] {
-            if self.tree.get(Path::new(path)).is_none() {
-                let entry = directory_entry(Path::new(path));
-                self.tree.put(Entry { mode, ..entry });
-            }
-        }
-        for (path, text) in [
-            ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
-            ("/etc/group", "root:x:0:\ntty:x:5:\n"),
-        ] {
-            if self.tree.get(Path::new(path)).is_none() {
-                self.text(path, text);
-            }
-        }
-    }
-
-    /// Puts in a file of ours, for everybody to read.
-    fn text(&mut self, path: &str, text: &str) {
-        let entry = directory_entry(Path::new(path));
-        self.tree.put(Entry {
-            node: Node::File(Content::Bytes(text.as_bytes().into())),
-            mode: 0o644,
-            ..entry
-        });
-    }
 }
 
 /// `path` without `.` and `..`, as text.
@@ -384,10 +344,6 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-fn directory_entry(path: &Path) -> Entry {
-    directory(path.to_owned(), Origin::Generated)
-}
-
 fn empty() -> Node {
     Node::File(Content::Bytes(Arc::from([])))
 }
@@ -397,14 +353,20 @@ struct HostParents<'a>(&'a Host, &'a Gate);
 
 impl Parents for HostParents<'_> {
     fn look(&self, path: &Path) -> Option<Entry> {
-        let real = glob::below(self.0.root(), path);
-        let meta = real.symlink_metadata().ok()?;
-        if (!meta.is_dir() && !meta.is_symlink()) || !self.1.sees(&real) {
+        if !self.1.sees(&glob::below(self.0.root(), path)) {
             return None;
         }
-        let node = node_of(&real, &meta).ok()?;
-        Some(entry_of(path, node, &meta, Origin::Parent))
+        host_entry(self.0.root(), path, Origin::Parent)
+            .filter(|entry| matches!(entry.node, Node::Directory | Node::Symlink(_)))
     }
+}
+
+/// What the host below `root` has at `path`; `None` if that is nothing.
+pub(super) fn host_entry(root: &Path, path: &Path, origin: Origin) -> Option<Entry> {
+    let real = glob::below(root, path);
+    let meta = real.symlink_metadata().ok()?;
+    let node = node_of(&real, &meta).ok()?;
+    Some(entry_of(path, node, &meta, origin))
 }
 
 fn entry_of(path: &Path, node: Node, meta: &Metadata, origin: Origin) -> Entry {
@@ -476,12 +438,6 @@ fn node_of(path: &Path, meta: &Metadata) -> Result<Node> {
     } else {
         Node::Socket
     })
-}
-
-/// What lies at `path` of this host, as an entry.
-pub(super) fn host_entry(path: &Path, origin: Origin) -> Result<Entry> {
-    let meta = files::lstat(path)?;
-    Ok(entry_of(path, node_of(path, &meta)?, &meta, origin))
 }
 
 /// The directory tree at `source` as entries below `path`, with symlinks as they are.

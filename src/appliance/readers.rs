@@ -49,14 +49,25 @@ impl Gate {
         }
     }
 
-    /// Whether the readers may read the regular file at `path`.
+    /// Whether the readers may read the file at `path`, or that it links to.
     pub(super) fn reads(&self, path: &Path) -> bool {
         match self.readers {
             Readers::User => rustix::fs::access(path, Access::READ_OK).is_ok(),
-            Readers::Everybody => {
-                let meta = path.symlink_metadata();
-                self.sees(path) && meta.is_ok_and(|meta| meta.mode() & 0o004 != 0)
+            Readers::Everybody => self.everybody_reads(path, HOPS),
+        }
+    }
+
+    fn everybody_reads(&self, path: &Path, hops: u8) -> bool {
+        if !self.sees(path) {
+            return false;
+        }
+        match path.symlink_metadata() {
+            Ok(meta) if meta.is_symlink() => {
+                let target = follow(path).filter(|_| hops > 0);
+                target.is_some_and(|target| self.everybody_reads(&target, hops - 1))
             }
+            Ok(meta) => meta.mode() & 0o004 != 0,
+            Err(_) => false,
         }
     }
 
@@ -77,9 +88,8 @@ impl Gate {
         }
         match directory.symlink_metadata() {
             Ok(meta) if meta.is_symlink() => {
-                let target = directory.read_link().ok();
-                let target = target.and_then(|target| Some(parent?.join(target)));
-                hops > 0 && target.is_some_and(|target| self.enters(&target, hops - 1))
+                let target = follow(directory).filter(|_| hops > 0);
+                target.is_some_and(|target| self.enters(&target, hops - 1))
             }
             Ok(meta) if meta.is_dir() => {
                 let group_is_root = meta.mode() & 0o020 == 0 || meta.gid() == 0;
@@ -88,6 +98,11 @@ impl Gate {
             _ => false,
         }
     }
+}
+
+/// Where the symlink `path` leads, one step.
+fn follow(path: &Path) -> Option<PathBuf> {
+    Some(path.parent()?.join(path.read_link().ok()?))
 }
 
 #[cfg(test)]
@@ -127,6 +142,8 @@ mod tests {
         let file = link.join("file");
         files::write(&file, "text").unwrap();
         mode(&file, 0o644);
+        let named = dir.path().join("named");
+        symlink("link/file", &named).unwrap();
         for (outer, inner, admitted) in [
             (0o755, 0o755, true),
             (0o700, 0o755, false),
@@ -138,8 +155,14 @@ mod tests {
             mode(&inside, inner);
             let gate = Gate::new(Readers::Everybody);
             assert_eq!(gate.reads(&file), admitted, "{outer:o} {inner:o}");
+            assert_eq!(gate.reads(&named), admitted, "{outer:o} {inner:o}");
             assert!(Gate::new(Readers::User).reads(&file));
         }
+        // The mode of a link says nothing of what it leads to.
+        mode(dir.path(), 0o755);
+        mode(&inside, 0o755);
+        mode(&file, 0o600);
+        assert!(!Gate::new(Readers::Everybody).reads(&named));
     }
 
     #[test]
@@ -147,6 +170,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let link = dir.path().join("link");
         symlink("link", &link).unwrap();
-        assert!(!Gate::new(Readers::Everybody).sees(&link.join("file")));
+        let gate = Gate::new(Readers::Everybody);
+        assert!(!gate.sees(&link.join("file")) && !gate.reads(&link));
     }
 }

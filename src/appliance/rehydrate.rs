@@ -9,7 +9,7 @@ use super::plan::{Entry, Origin, Plan};
 use super::planner::{self, Options, Report};
 use super::readers::{Gate, Readers};
 use super::stamp::{Fingerprint, Stamp, Standing};
-use super::{Appliance, STAMP, initrd, newer};
+use super::{Appliance, STAMP, initrd, newer, system};
 use crate::host::Host;
 use crate::node::{Content, Node};
 use crate::{Error, Result, files, skeleton};
@@ -334,6 +334,9 @@ fn inputs(request: &Request, host: &Host) -> Result<String> {
     ));
     print.contents(&request.skeleton)?;
     for path in host.database_paths() {
+        print.identity(&path);
+    }
+    for path in system::inputs(host.root()) {
         print.identity(&path);
     }
     for path in kernel::search_paths(host.root(), &request.kernel) {

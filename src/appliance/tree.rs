@@ -1,7 +1,8 @@
 //! The appliance's tree while a plan is made: paths are put in one by one, and
 //! come out in order, with every parent there and no symlink above anything.
 
-use super::plan::{Entry, Node, Origin, Plan};
+use super::plan::{Content, Entry, Node, Origin, Plan};
+use crate::files;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -100,6 +101,78 @@ impl<P: Parents> Tree<P> {
     pub(super) fn get(&mut self, path: &Path) -> Option<&Entry> {
         let path = self.place(path).ok()?;
         self.entries.get(&path)
+    }
+
+    /// What `path` leads to inside the appliance, through every symlink, the
+    /// last one too; nothing is put in.
+    pub(super) fn look_up(&self, path: &Path) -> Option<&Entry> {
+        let mut links = 0;
+        let mut done = PathBuf::from("/");
+        let mut ahead: Vec<_> = components(path).rev().map(OsStr::to_owned).collect();
+        while let Some(name) = ahead.pop() {
+            if name == ".." {
+                done.pop();
+                continue;
+            }
+            done.push(name);
+            if let Node::Symlink(target) = &self.entries.get(&done)?.node {
+                links += 1;
+                if links > MAX_LINKS {
+                    return None;
+                }
+                done.pop();
+                if target.is_absolute() {
+                    done = PathBuf::from("/");
+                }
+                ahead.extend(components(target).rev().map(OsStr::to_owned));
+            }
+        }
+        self.entries.get(&done)
+    }
+
+    /// The entry at `path` itself, a symlink as such; nothing is put in.
+    pub(super) fn look_at(&self, path: &Path) -> Option<&Entry> {
+        let directory = self.look_up(path.parent()?)?;
+        self.entries.get(&directory.path.join(path.file_name()?))
+    }
+
+    /// The same, to change its mode or owner.
+    pub(super) fn look_at_mut(&mut self, path: &Path) -> Option<&mut Entry> {
+        let path = self.look_at(path)?.path.clone();
+        self.entries.get_mut(&path)
+    }
+
+    /// The bytes of the regular file that `path` leads to; `None` if there is
+    /// none, or if this user may not read it.
+    pub(super) fn read(&self, path: &Path) -> Option<Vec<u8>> {
+        let mut entry = self.look_up(path)?;
+        if let Node::HardLink(target) = &entry.node {
+            entry = self.entries.get(target)?;
+        }
+        match &entry.node {
+            Node::File(Content::Bytes(bytes)) => Some(bytes.to_vec()),
+            Node::File(Content::Host { path, .. }) => files::read(path).ok(),
+            _ => None,
+        }
+    }
+
+    /// The entries in the directory that `path` leads to, in order.
+    pub(super) fn children(&self, path: &Path) -> Vec<&Entry> {
+        let Some(directory) = self.look_up(path) else {
+            return Vec::new();
+        };
+        self.below(&directory.path)
+            .filter(|entry| entry.path.parent() == Some(&directory.path))
+            .collect()
+    }
+
+    /// Everything below the directory `path`, which has no symlink in it.
+    pub(super) fn below(&self, path: &Path) -> impl Iterator<Item = &Entry> {
+        let range = self.entries.range(path.to_owned()..);
+        range
+            .map(|(_, entry)| entry)
+            .take_while(move |entry| entry.path.starts_with(path))
+            .filter(move |entry| entry.path != path)
     }
 
     /// Every path so far, in order.
@@ -214,7 +287,6 @@ pub(super) fn directory(path: PathBuf, origin: Origin) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Content;
 
     /// A host with a merged /usr.
     struct Merged;
@@ -292,6 +364,37 @@ mod tests {
         }
         tree.put(directory("/a".into(), Origin::Generated));
         assert_eq!(tree.get(Path::new("/a")).unwrap().mode, 0o750);
+    }
+
+    #[test]
+    fn looking_follows_links_and_puts_nothing_in() {
+        let mut tree = Tree::new(Merged);
+        let link = |path: &str, target: &str| Entry {
+            node: Node::Symlink(target.into()),
+            ..directory(path.into(), Origin::Generated)
+        };
+        tree.put(file("/lib/d/a", "1"));
+        tree.put(file("/lib/d-b", "2"));
+        tree.put(link("/x", "lib/d"));
+        tree.put(link("/x2", "/x/../d/a"));
+        let before = tree.paths().count();
+        let found = |path: &str| tree.look_up(Path::new(path)).map(|e| e.path.clone());
+        assert_eq!(found("/x/a"), Some("/usr/lib/d/a".into()));
+        assert_eq!(found("/x2"), Some("/usr/lib/d/a".into()));
+        assert_eq!(found("/lib/e"), None);
+        assert_eq!(tree.read(Path::new("/x2")).as_deref(), Some(&b"1"[..]));
+        let at = tree.look_at(Path::new("/x")).map(|e| e.path.clone());
+        assert_eq!(at, Some("/x".into()));
+        let names = |path: &str| -> Vec<PathBuf> {
+            let children = tree.children(Path::new(path)).into_iter();
+            children.map(|e| e.path.clone()).collect()
+        };
+        assert_eq!(
+            names("/lib"),
+            ["/usr/lib/d", "/usr/lib/d-b"].map(PathBuf::from)
+        );
+        assert_eq!(names("/x"), ["/usr/lib/d/a"].map(PathBuf::from));
+        assert_eq!(tree.paths().count(), before);
     }
 
     #[test]

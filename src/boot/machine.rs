@@ -135,6 +135,8 @@ impl Machine {
         line.push_str(
             " panic=-1 no_timer_check cryptomgr.notests 8250.nr_uarts=1 random.trust_cpu=on",
         );
+        // The image has no labels, so that a policy would only be in the way.
+        line.push_str(" selinux=0");
         // Notices show early that the kernel runs, and which.
         line.push_str(" loglevel=6");
         if accelerator == Accelerator::Kvm {

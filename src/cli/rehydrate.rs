@@ -6,7 +6,7 @@ use crate::appliance::{self, Options, Readers, Rehydration, Report, Request, ker
 use crate::description;
 use crate::host::Host;
 use crate::node::Node;
-use crate::{Error, Result};
+use crate::{Error, Result, skeleton};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         ..Request::new(arguments.skeleton.clone())
     };
     let host = Host::detect(Path::new("/"))?;
+    if arguments.verbose {
+        for each in appliance::unreproduced(&skeleton::read(&request.skeleton)?, &host)? {
+            notice(&each.to_string());
+        }
+    }
     if arguments.explain {
         let (plan, report, kernel) = appliance::explain(&request, &host)?;
         tell(&report);

@@ -206,6 +206,16 @@ impl<'a> Section<'a> {
         }
         Some(word)
     }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&self, key: &str, problems: &mut Problems) -> Option<bool> {
+        let node = self.get(key)?;
+        if let Value::Bool(truth) = node.value {
+            return Some(truth);
+        }
+        problems.add(wrong_kind(node, &self.label(key), "`true` or `false`"));
+        None
+    }
 }
 
 /// What is wrong with a value, and what to do.

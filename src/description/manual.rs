@@ -110,6 +110,7 @@ fn kind(shape: &Shape) -> String {
             able.join(" | ")
         }
         Shape::True => "true".into(),
+        Shape::Truth => "true or false".into(),
         Shape::List(items) => match **items {
             Shape::Map(_) => "list of mappings".into(),
             _ => "list".into(),

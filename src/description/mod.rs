@@ -58,6 +58,8 @@ pub struct Description {
     pub rehydrate: Rehydrate,
     /// What its source packages are built with.
     pub engine: Engine,
+    /// Whether the packages' scriptlets run, at the first boot.
+    pub scriptlets: Scriptlets,
     /// What changed, newest first.
     pub changelog: Vec<Change>,
     /// What is legal but probably not meant.
@@ -110,6 +112,10 @@ pub struct Boot {
     pub network: bool,
     /// Ports of the host that lead to ports of the guest; only with a network.
     pub ports: Vec<(u16, u16)>,
+    /// Whether root has no password; else nobody can log in with one.
+    pub root_without_password: bool,
+    /// Whether root is logged in on the console without being asked.
+    pub autologin: bool,
     /// Kernel modules beyond those that booting needs.
     pub modules: Vec<String>,
     /// Whether all modules of the kernel go in.
@@ -125,6 +131,15 @@ pub enum Init {
     Systemd,
     /// A command line for `/bin/sh -c`.
     Command(String),
+}
+
+/// What becomes of the packages' scriptlets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scriptlets {
+    /// They do not run: what most of them do is made from the packages' data.
+    Generated,
+    /// They run besides, once, in the guest.
+    Run,
 }
 
 /// When an appliance is rehydrated.

@@ -84,6 +84,7 @@ fn shape(shape: &Shape) -> Map<String, Value> {
                 .collect();
             json!({"type": ["string"], "enum": able})
         }
+        Shape::Truth => json!({"type": ["boolean"]}),
         Shape::True => json!({"type": ["boolean"], "enum": [true]}),
         Shape::List(items) => json!({"type": ["array"], "items": self::shape(items)}),
         Shape::Map(keys) => return mapping(keys),

@@ -6,7 +6,7 @@ use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use super::{
     Boot, Change, Description, Engine, File, Init, Maintainer, Packages, Rehydrate, Relations,
-    Source, dependency, rules,
+    Scriptlets, Source, dependency, rules,
 };
 use crate::family::Family;
 use std::os::unix::fs::PermissionsExt;
@@ -52,6 +52,10 @@ pub(super) fn description(
         Some("supermin") => Engine::Supermin,
         _ => Engine::Freezedry,
     };
+    let scriptlets = match top.word("scriptlets", problems) {
+        Some("run") => Scriptlets::Run,
+        _ => Scriptlets::Generated,
+    };
     let changelog = changelog(&top, maintainer.as_ref(), problems);
 
     let summary = summary?;
@@ -73,6 +77,7 @@ pub(super) fn description(
         boot,
         rehydrate,
         engine,
+        scriptlets,
         changelog,
         warnings: Problems::new("", ""),
     })
@@ -239,6 +244,8 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         cpus: 1,
         network: false,
         ports: Vec::new(),
+        root_without_password: true,
+        autologin: false,
         modules: Vec::new(),
         all_modules: false,
     };
@@ -261,6 +268,7 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
     }
     section.word("console", problems);
     section.word("storage", problems);
+    login(&section, &mut boot, problems);
     network(&section, &mut boot, problems);
     match section.get("modules") {
         Some(Node {
@@ -270,6 +278,25 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         _ => boot.modules = section.texts("modules", problems),
     }
     boot
+}
+
+/// Who can log in, which is a question only where there is a login.
+fn login(section: &Section<'_>, boot: &mut Boot, problems: &mut Problems) {
+    let password = section.word("root_password", problems);
+    boot.root_without_password = password != Some("locked");
+    boot.autologin = section.truth("autologin", problems).unwrap_or(false);
+    for key in ["root_password", "autologin"] {
+        if let Some(node) = section.get(key).filter(|_| boot.init != Init::Systemd) {
+            problems.add(Problem {
+                severity: Severity::Warning,
+                ..Problem::error(
+                    &node.span,
+                    format!("`boot.{key}`: without `init: systemd` nobody logs in"),
+                    "remove it",
+                )
+            });
+        }
+    }
 }
 
 /// `none`, `user`, or a mapping with ports.

@@ -9,6 +9,8 @@ pub struct OsRelease {
     pub id: String,
     /// `ID_LIKE`, nearest first.
     pub like: Vec<String>,
+    /// `VERSION_ID`, for example `12`; empty if it is not given.
+    pub version: String,
     /// `PRETTY_NAME`.
     pub name: String,
 }
@@ -26,6 +28,7 @@ impl OsRelease {
             match key {
                 "ID" => os.id = value,
                 "ID_LIKE" => os.like = value.split_whitespace().map(str::to_owned).collect(),
+                "VERSION_ID" => os.version = value,
                 "PRETTY_NAME" => os.name = value,
                 _ => {}
             }

@@ -136,7 +136,9 @@ impl<'a> Contents<'a> {
     pub fn without_files(description: &'a Description, family: Family) -> Result<Self> {
         let own = description.packages.dependencies(family);
         let mut depends: Vec<Dependency> = own.cloned().collect();
-        let guest = guest::packages(family).iter().copied().map(Dependency::any);
+        let guest = guest::packages(family, description)
+            .into_iter()
+            .map(Dependency::any);
         let named = description.packages.for_family(family);
         depends.extend(guest.filter(|package| !named.contains(&package.names()[0])));
         depends.sort_unstable();

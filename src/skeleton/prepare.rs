@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// twice would differ; and not 1970, which packaging tools complain of.
 pub const DEFAULT_TIMESTAMP: u32 = 1_735_689_600;
 
+/// Configuration files of one Fedora package that every administrator edits.
+const ACCOUNTS: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"];
+
 /// What to prepare.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -69,7 +72,7 @@ pub fn prepare(request: &Request<'_>) -> Result<Prepared> {
     let mut prepared = Prepared::default();
 
     let mut names = description.packages.for_family(request.family);
-    names.extend(guest::packages(request.family).iter().copied());
+    names.extend(guest::packages(request.family, description));
     names.sort_unstable();
     names.dedup();
     prepared.put("packages", lines("", names.iter().copied()));
@@ -82,12 +85,7 @@ pub fn prepare(request: &Request<'_>) -> Result<Prepared> {
         lines("-", description.exclude.iter().map(String::as_str)),
     );
 
-    let mut members = vec![Member::file(
-        "/init",
-        0o755,
-        time,
-        guest::init(description)?.into_bytes(),
-    )];
+    let mut members = guest::members(description, time)?;
     for file in &description.files {
         let node = match &file.source {
             Source::Text(text) => Node::File(Content::Bytes(text.as_bytes().into())),
@@ -95,6 +93,8 @@ pub fn prepare(request: &Request<'_>) -> Result<Prepared> {
             Source::Symlink(target) => Node::Symlink(target.clone()),
             Source::Directory => Node::Directory,
         };
+        // What the author brings counts more than what comes by itself.
+        members.retain(|member| member.path != file.path);
         members.push(Member::new(&file.path, node, file.mode, time));
     }
     members.sort_by(|a, b| a.path.cmp(&b.path));
@@ -165,6 +165,9 @@ impl Prepared {
                     let mut member = Member::new(&file.path, node, mode, time);
                     (member.uid, member.gid) = (meta.uid(), meta.gid());
                     members.push(member);
+                }
+                // Accounts are made anew wherever the appliance is rehydrated.
+                ConfigState::Edited if ACCOUNTS.iter().any(|path| file.path == Path::new(path)) => {
                 }
                 ConfigState::Edited => {
                     wanted.push(file.path.clone());

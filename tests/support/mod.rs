@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 pub(crate) mod appliance;
+pub(crate) mod console;
 pub(crate) mod own_packages;
 pub(crate) mod pacman;
 pub(crate) mod rpm;

@@ -267,7 +267,9 @@ impl Base {
     fn add(&mut self, path: &Path) -> Result<()> {
         let key = path.as_os_str().as_bytes().to_vec();
         if let Entry::Vacant(place) = self.entries.entry(key) {
-            place.insert(planner::host_entry(path, Origin::Generated)?);
+            let gone = || Error::host(format!("`{}` went away just now", path.display()));
+            let entry = planner::host_entry(Path::new("/"), path, Origin::Generated);
+            place.insert(entry.ok_or_else(gone)?);
         }
         Ok(())
     }

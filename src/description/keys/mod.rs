@@ -40,6 +40,8 @@ pub(in crate::description) enum Shape {
     Word(Words),
     /// Nothing but `true`.
     True,
+    /// `true` or `false`.
+    Truth,
     List(&'static Shape),
     Map(&'static Keys),
     Either(&'static [Shape]),

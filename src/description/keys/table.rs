@@ -150,6 +150,12 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
             "When it is rehydrated: `at-boot`, for each user, in the user's own cache; or \
          `at-install`, once for all users, kept fresh by the package manager's triggers.",
         ),
+    Key::new("scriptlets", words(&["none", "run"]), "run")
+        .default("none")
+        .doc(
+            "What the packages' scripts would have done is made without them when the appliance is \
+             rehydrated; with `run` they also run, once, at the first boot.",
+        ),
     Key::new("engine", words(&["freezedry", "supermin"]), "freezedry")
         .default("freezedry")
         .doc(
@@ -258,6 +264,12 @@ pub(in crate::description) static BOOT: Keys = Keys::all(&[
         "Kernel modules beyond those that booting needs, loaded before anything runs; or `all`, \
          to have every module of the kernel at hand in `/lib/modules`.",
     ),
+    Key::new("root_password", words(&["empty", "locked"]), "locked")
+        .default("empty")
+        .doc("With `init: systemd`: whether root logs in on the console without a password, or not at all."),
+    Key::new("autologin", Shape::Truth, "true")
+        .default("false")
+        .doc("With `init: systemd`: whether the console is root's without a login."),
 ]);
 
 /// The network with its ports.
