@@ -4,7 +4,7 @@
 //! with.
 
 use crate::support::appliance::finish;
-use crate::support::{both, require, require_root, run, skip};
+use crate::support::{both, brought_along, require, require_root, run, skip};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -389,8 +389,7 @@ fn archives_of_every_kind_make_one_tree() {
 #[test]
 fn the_same_tree_as_the_real_helper() {
     let shop = Workshop::new();
-    let Some(real) = std::env::var_os("FREEZEDRY_SUPERMIN_HELPER") else {
-        skip("FREEZEDRY_SUPERMIN_HELPER does not name a real supermin-helper 4");
+    let Some(real) = brought_along("FREEZEDRY_SUPERMIN_HELPER", "a real supermin-helper 4") else {
         return;
     };
     if !require(&["mount", "sha256sum"]) || !require_root() || !shop.skeleton() {

@@ -88,7 +88,7 @@ fn without_freezedry_the_scripts_say_so_and_fail_nothing() {
     assert_eq!(says(&script("%{POSTTRANS}"), "1"), told);
     // Not at every change of any package.
     assert_eq!(says(&postinst, "triggered"), "");
-    assert_eq!(says(&script("[%{TRANSFILETRIGGERSCRIPTS}]"), "1"), "");
+    assert_eq!(says(&script("[%{TRANSFILETRIGGERSCRIPTS}\n]"), "1"), "");
 }
 
 /// What tells one making of an appliance from the next.

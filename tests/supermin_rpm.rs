@@ -3,7 +3,7 @@
 //! Debian's supermin is built without librpm.  Where `FREEZEDRY_STOCK_SUPERMIN`
 //! names one that has it, that one is a judge too.
 
-use crate::support::{both, require, require_root, rpm_world, run};
+use crate::support::{both, brought_along, require, require_root, rpm_world, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -230,10 +230,10 @@ fn an_appliance_made_there_boots() {
 #[test]
 fn stock_supermin_with_librpm_makes_the_same() {
     let Some(world) = World::new() else { return };
-    // Nothing is missing where it is not given: no distribution's package of
-    // the test system has one.
-    let Some(stock) = std::env::var_os("FREEZEDRY_STOCK_SUPERMIN") else {
-        eprintln!("SKIPPED: FREEZEDRY_STOCK_SUPERMIN names no supermin that is linked with librpm");
+    let Some(stock) = brought_along(
+        "FREEZEDRY_STOCK_SUPERMIN",
+        "a supermin that is linked with librpm",
+    ) else {
         return;
     };
     std::fs::copy(stock, world.path("stock")).unwrap();

@@ -190,13 +190,29 @@ pub(super) fn parse(text: &str, place: Place) -> Result<Dependency, Fault> {
     })
 }
 
-/// Whether some family and key would have `text`.
-pub(super) fn legal_somewhere(text: &str) -> Result<(), Fault> {
-    let place = Place {
-        key: "packages",
-        family: Some(Family::Fedora),
-    };
-    parse(text, place).map(drop)
+/// Whether `text` can stand where all families read it.
+pub(super) fn legal_anywhere(text: &str) -> Result<(), Fault> {
+    parse(
+        text,
+        Place {
+            key: "packages",
+            family: None,
+        },
+    )
+    .map(drop)
+}
+
+/// Whether `text` can stand where a family of RPM reads it.
+pub(super) fn legal_for_rpm(text: &str) -> Result<(), Fault> {
+    let family = Some(Family::Fedora);
+    parse(
+        text,
+        Place {
+            key: "packages",
+            family,
+        },
+    )
+    .map(drop)
 }
 
 /// A version of another package: epoch, version and release.

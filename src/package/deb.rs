@@ -191,11 +191,10 @@ const ESSENTIAL: [&str; 23] = [
 
 fn control(contents: &Contents<'_>) -> String {
     // Blocks of 1024 bytes, files rounded up and a block for each directory, as
-    // dpkg-gencontrol counts.
-    let blocks = contents
-        .files
-        .iter()
-        .map(|file| file.bytes.len().div_ceil(1024));
+    // dpkg-gencontrol counts; the scripts of the package are among the files.
+    let files = contents.files.iter().map(|file| file.bytes.len());
+    let scripts = contents.scriptlets.iter().map(|script| script.text.len());
+    let blocks = files.chain(scripts).map(|length| length.div_ceil(1024));
     let size = blocks.sum::<usize>() + directories(contents).len() + 1;
     let relations: String = relations(contents)
         .iter()

@@ -81,6 +81,18 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
         flags: DependencyFlags::FIND_REQUIRES,
         ..Dependency::any("/bin/sh")
     });
+    let triggers = [Moment::FileTriggerIn, Moment::FileTriggerPostUn];
+    if contents
+        .scriptlets
+        .iter()
+        .any(|own| triggers.contains(&own.moment))
+    {
+        // The library adds this for the other scripts only.
+        builder.requires(Dependency {
+            flags: DependencyFlags::INTERP,
+            ..Dependency::any("/bin/sh")
+        });
+    }
     // The library forgets that not every rpm can unpack xz.
     builder.requires(Dependency::rpmlib("PayloadIsXz", "5.2-1"));
     for directory in directories(contents) {
@@ -133,7 +145,8 @@ fn add_state(
 }
 
 fn add_scriptlet(builder: &mut PackageBuilder, scriptlet: &Scriptlet) {
-    let text = scriptlet.text.as_str();
+    // As rpmbuild takes it from a spec file.
+    let text = scriptlet.text.trim_end();
     match scriptlet.moment {
         Moment::PreUn => builder.pre_uninstall_script(text),
         Moment::PostTrans => builder.post_trans_script(text),

@@ -39,6 +39,17 @@ pub(crate) fn skip(reason: &str) -> bool {
     false
 }
 
+/// A program of others that no distribution's package has, so that CI cannot
+/// have it either: the path in the environment variable `name`, or a word that
+/// it is not there.
+pub(crate) fn brought_along(name: &str, what: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(name).map(PathBuf::from);
+    if path.is_none() {
+        eprintln!("SKIPPED: {name} does not name {what}");
+    }
+    path
+}
+
 /// Runs a program that must succeed, and returns what it printed.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command

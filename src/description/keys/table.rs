@@ -27,11 +27,18 @@ const ONE_LINE: Rule = rule(
     rules::one_line,
     r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$",
 );
-/// What is legal depends on the family and the key too, see `dependency`.
+/// A package with or without a version; what else is legal depends on the key,
+/// see `dependency`.
 const PACKAGE: Shape = Shape::Text(rule(
-    dependency::legal_somewhere,
+    dependency::legal_anywhere,
+    r"^\s*[A-Za-z0-9][A-Za-z0-9+._:-]*(\s+(<=?|>=?|=)\s+[0-9][A-Za-z0-9.+~:-]*)?\s*$",
+));
+/// RPM has capabilities and rich dependencies too.
+const RPM_PACKAGE: Shape = Shape::Text(rule(
+    dependency::legal_for_rpm,
     r"^\s*([A-Za-z0-9][A-Za-z0-9+._:()/-]*(\s+(<=?|>=?|=)\s+[0-9][A-Za-z0-9.+~:-]*)?|\(.*\))\s*$",
 ));
+const RPM_NAMES: Shape = Shape::List(&RPM_PACKAGE);
 const NAMES: Shape = Shape::List(&PACKAGE);
 /// A list for all families, or one for each.
 const DEPENDENCIES: Shape = Shape::Either(&[NAMES, Shape::Map(&PACKAGES)]);
@@ -175,9 +182,9 @@ pub(in crate::description) static PACKAGES: Keys = Keys::all(&[
     Key::new("all", NAMES, "[bash, coreutils]").doc("Packages with the same name everywhere."),
     Key::new("debian", NAMES, "[openssh-client]")
         .doc("Those of Debian, Ubuntu and their relatives."),
-    Key::new("fedora", NAMES, "[openssh-clients]")
+    Key::new("fedora", RPM_NAMES, "[openssh-clients]")
         .doc("Those of Fedora, RHEL, CentOS and their relatives."),
-    Key::new("suse", NAMES, "[openssh-clients]").doc("Those of openSUSE and SLE."),
+    Key::new("suse", RPM_NAMES, "[openssh-clients]").doc("Those of openSUSE and SLE."),
     Key::new("arch", NAMES, "[openssh]").doc("Those of Arch Linux."),
     Key::new("alpine", NAMES, "[openssh-client]").doc("Those of Alpine Linux."),
 ]);
