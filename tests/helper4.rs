@@ -412,10 +412,7 @@ fn the_same_tree_as_the_real_helper() {
         return;
     };
     let mut trees = Vec::new();
-    for (name, program) in [
-        ("real", PathBuf::from(real)),
-        ("ours", shop.path("supermin-helper")),
-    ] {
+    for (name, program) in [("real", real), ("ours", shop.path("supermin-helper"))] {
         std::fs::create_dir_all(shop.path(name).join("tree")).unwrap();
         run(Command::new(program)
             .args([

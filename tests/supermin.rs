@@ -216,7 +216,7 @@ fn modules(appliance: &Path) -> Vec<String> {
         .arg(appliance.join("initrd")));
     let mut names: Vec<String> = listing
         .lines()
-        .filter(|name| name.ends_with(".ko"))
+        .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "ko"))
         .map(str::to_owned)
         .collect();
     names.sort();

@@ -146,12 +146,12 @@ fn add_state(
 
 fn add_scriptlet(builder: &mut PackageBuilder, scriptlet: &Scriptlet) {
     // As rpmbuild takes it from a spec file.
-    let text = scriptlet.text.trim_end();
+    let script = rpm::Scriptlet::new(scriptlet.text.trim_end()).prog(vec!["/bin/sh"]);
     match scriptlet.moment {
-        Moment::PreUn => builder.pre_uninstall_script(text),
-        Moment::PostTrans => builder.post_trans_script(text),
-        Moment::FileTriggerIn => builder.trans_file_trigger_in(EVERYWHERE, None, text),
-        Moment::FileTriggerPostUn => builder.trans_file_trigger_postun(EVERYWHERE, None, text),
+        Moment::PreUn => builder.pre_uninstall_script(script),
+        Moment::PostTrans => builder.post_trans_script(script),
+        Moment::FileTriggerIn => builder.trans_file_trigger_in(EVERYWHERE, None, script),
+        Moment::FileTriggerPostUn => builder.trans_file_trigger_postun(EVERYWHERE, None, script),
         // dpkg's.
         Moment::Postinst | Moment::Postrm | Moment::Triggers => return,
     };
