@@ -30,6 +30,7 @@ mod signing;
 mod source_builds;
 mod source_packages;
 mod supermin;
+mod supermin_cache;
 mod supermin_rpm;
 mod support;
 mod system;

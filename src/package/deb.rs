@@ -5,6 +5,7 @@
 use super::Contents;
 use super::lifecycle::Scriptlet;
 use crate::description::{Comparison, Dependency, Description, Maintainer, Packages};
+use crate::skeleton::guest;
 use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
 use std::collections::BTreeSet;
@@ -162,33 +163,6 @@ impl Tar {
     }
 }
 
-/// Packages that every Debian system has; Policy 3.5 wants no dependency on them.
-const ESSENTIAL: [&str; 23] = [
-    "base-files",
-    "base-passwd",
-    "bash",
-    "bsdutils",
-    "coreutils",
-    "dash",
-    "debianutils",
-    "diffutils",
-    "dpkg",
-    "findutils",
-    "grep",
-    "gzip",
-    "hostname",
-    "init-system-helpers",
-    "libc-bin",
-    "login",
-    "ncurses-base",
-    "ncurses-bin",
-    "perl-base",
-    "sed",
-    "sysvinit-utils",
-    "tar",
-    "util-linux",
-];
-
 fn control(contents: &Contents<'_>) -> String {
     // Blocks of 1024 bytes, files rounded up and a block for each directory, as
     // dpkg-gencontrol counts; the scripts of the package are among the files.
@@ -252,7 +226,7 @@ pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> 
 /// The packages that the appliance is made of, but for those that are always there.
 pub(super) fn parts(contents: &Contents<'_>) -> Vec<String> {
     let always = |dependency: &&Dependency| match dependency {
-        Dependency::Package { name, bound: None } => ESSENTIAL.contains(&name.as_str()),
+        Dependency::Package { name, bound: None } => guest::ESSENTIAL.contains(&name.as_str()),
         _ => false,
     };
     let parts = contents.depends.iter().filter(|part| !always(part));

@@ -14,9 +14,9 @@ const FIRST_BOOT_SCRIPT: &str = include_str!("../../templates/first-boot.sh");
 /// skeleton has it, rehydration puts the scriptlets in.
 pub const FIRST_BOOT: &str = "/usr/lib/freezedry/first-boot";
 
-/// Packages that are essential on Debian, where no package says that it needs
-/// them, and their scriptlets can count on them.
-const ESSENTIAL: &[&str] = &[
+/// Packages that are essential on Debian: every system has them, scriptlets can
+/// count on them, and Policy 3.5 wants no dependency on them.
+pub const ESSENTIAL: &[&str] = &[
     "base-files",
     "base-passwd",
     "bash",
