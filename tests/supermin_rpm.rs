@@ -175,6 +175,24 @@ fn rpm_verifies_what_was_built() {
     }
 }
 
+/// Without `--use-installed` only packages with changed configuration files are
+/// downloaded: in the world, the one with the accounts that were added later.
+#[test]
+fn what_was_changed_is_downloaded_and_nothing_else() {
+    let Some(world) = World::new() else { return };
+    let said = world.sh("./supermin --prepare -v -o new.d bash coreutils systemd");
+    let asked: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("supermin: changed on this system, so downloading "))
+        .collect();
+    assert_eq!(asked.len(), 1, "{said}");
+    assert!(asked[0].starts_with("setup-"), "{said}");
+    let pristine = world.sh("tar -xOzf new.d/base.tar.gz etc/group >ours
+         rpm2cpio /srv/rpm-world/setup-*.rpm | cpio -i --quiet --to-stdout ./etc/group >theirs
+         cmp ours theirs; cmp -s ours /etc/group || echo other than the host");
+    assert_eq!(pristine, "other than the host\n");
+}
+
 #[test]
 fn an_appliance_made_there_boots() {
     let Some(world) = World::new() else { return };
