@@ -14,6 +14,7 @@ mod boot;
 mod check;
 mod databases;
 mod downloads;
+mod examples;
 mod guide;
 mod image;
 mod inspect;

@@ -1,0 +1,126 @@
+//! The gallery in examples/: every folder is a good description and makes good
+//! packages, and each appliance does what its README says, under TCG.
+
+use crate::packages::{lintian_is_content, package, rpmlint_is_content};
+use crate::support::appliance::{Appliance, Running};
+use crate::support::{both, freezedry, require, skip, source};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+/// The folders, sorted by name.
+fn folders() -> Vec<PathBuf> {
+    let entries = source("examples").read_dir().unwrap();
+    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    folders
+}
+
+fn name(folder: &Path) -> &str {
+    folder.file_name().unwrap().to_str().unwrap()
+}
+
+/// An example, unless a package that it is made of is not installed here.
+fn example(name: &str) -> Option<Appliance> {
+    let description = source("examples").join(name).join("appliance.yaml");
+    let output = freezedry()
+        .args(["check", "--host"])
+        .arg(description)
+        .output()
+        .unwrap();
+    if both(&output).contains("is not installed on this debian host") {
+        skip(&format!(
+            "packages of {name} are missing: {}",
+            both(&output)
+        ));
+        return None;
+    }
+    Appliance::example(name, str::to_owned)
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Its standard output, if it ended well.
+fn good(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", both(output));
+    stdout(output)
+}
+
+#[test]
+fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
+    let tests = include_str!("examples.rs");
+    let mut descriptions = Vec::new();
+    for folder in folders() {
+        let name = name(&folder);
+        let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        assert!(readme.starts_with(&format!("# {name}\n")), "{readme}");
+        let test = format!("\nfn {}_", name.replace('-', "_"));
+        assert!(tests.contains(&test), "no test here boots {name}");
+        descriptions.push(folder.join("appliance.yaml"));
+    }
+    assert!(descriptions.len() >= 2);
+    if !Path::new("/var/lib/dpkg/status").exists() {
+        skip("this is no Debian system");
+        return;
+    }
+    let output = freezedry()
+        .args(["check", "--host"])
+        .args(&descriptions)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("is not installed on this debian host") {
+        skip(&format!("packages of the examples are missing: {said}"));
+        return;
+    }
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn lintian_and_rpmlint_are_content_with_every_example() {
+    if !require(&["lintian", "rpmlint"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (mut debs, mut rpms) = (Vec::new(), Vec::new());
+    for folder in folders() {
+        let out = dir.path().join(name(&folder));
+        let [deb, rpm] = package(&folder.join("appliance.yaml"), &out);
+        for path in [&deb, &rpm] {
+            let size = path.metadata().unwrap().len();
+            assert!(size <= 20 << 10, "{path:?} has {size} bytes");
+        }
+        debs.push(deb);
+        rpms.push(rpm);
+    }
+    lintian_is_content(&debs);
+    rpmlint_is_content(&rpms);
+}
+
+#[test]
+fn hello_says_hello() {
+    let Some(appliance) = example("hello") else {
+        return;
+    };
+    let said = good(&appliance.run(&[], b""));
+    assert!(said.starts_with("Hello from Linux "), "{said}");
+}
+
+#[test]
+fn python_repl_is_a_console_and_runs_scripts() {
+    let Some(appliance) = example("python-repl") else {
+        return;
+    };
+    let mut console = Running::start(&mut appliance.boot());
+    console.until(">>> ");
+    console.say("import os; os.getpid() * 1000\n");
+    console.until("000\r\n>>> ");
+    console.say("\x04");
+    assert_eq!(console.end(), Some(0));
+
+    let script = b"import sys; print(sys.argv[1:]); sys.exit(3)";
+    let output = appliance.run(&["python3", "-", "one", "two"], script);
+    assert_eq!(output.status.code(), Some(3), "{}", both(&output));
+    assert_eq!(stdout(&output), "['one', 'two']\n");
+}
