@@ -2,10 +2,10 @@
 //! packages, and each appliance does what its README says, under TCG.
 
 use crate::packages::{lintian_is_content, package, rpmlint_is_content};
-use crate::support::appliance::{Appliance, Running};
-use crate::support::{both, freezedry, require, skip, source};
+use crate::support::appliance::{Appliance, Running, finish};
+use crate::support::{both, freezedry, require, run, skip, source};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 /// The folders, sorted by name.
 fn folders() -> Vec<PathBuf> {
@@ -59,7 +59,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 2);
+    assert!(descriptions.len() >= 3);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -123,4 +123,51 @@ fn python_repl_is_a_console_and_runs_scripts() {
     let output = appliance.run(&["python3", "-", "one", "two"], script);
     assert_eq!(output.status.code(), Some(3), "{}", both(&output));
     assert_eq!(stdout(&output), "['one', 'two']\n");
+}
+
+#[test]
+fn kernel_test_runs_under_the_kernel_that_is_chosen() {
+    if !require(&["depmod"]) {
+        return;
+    }
+    let Some(appliance) = example("kernel-test") else {
+        return;
+    };
+    let said = good(&appliance.run(&[], b""));
+    let (first, report) = said.split_once('\n').unwrap();
+    let version = first.strip_prefix("# Linux ").unwrap();
+    assert_eq!(
+        report,
+        "1..3\nok 1 - overlay\nok 2 - pipes\nok 3 - the kernel is not tainted (0)\n"
+    );
+
+    // Another kernel: the same one without a module that a test needs.
+    let other = appliance.dir.path().join("lib/modules").join(version);
+    std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+    let modules = Path::new("/lib/modules").join(version);
+    run(Command::new("cp").arg("-r").arg(modules).arg(&other));
+    let delete = ["-name", "overlay.ko*", "-print", "-delete"];
+    let deleted = run(Command::new("find").arg(&other).args(delete));
+    assert_eq!(deleted.lines().count(), 1, "{deleted}");
+    let base = appliance.dir.path();
+    run(Command::new("depmod").arg("-b").arg(base).arg(version));
+    let kernel = base.join("chosen");
+    std::fs::copy(format!("/boot/vmlinuz-{version}"), &kernel).unwrap();
+    let output = finish(
+        appliance
+            .boot()
+            .env("SUPERMIN_KERNEL", &kernel)
+            .env("SUPERMIN_MODULES", &other),
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let said = stdout(&output);
+    assert!(
+        said.contains("# modprobe: FATAL: Module overlay not found"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\nnot ok 1 - overlay\nok 2 - pipes\nok 3"),
+        "{said}"
+    );
 }
