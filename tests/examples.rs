@@ -2,8 +2,9 @@
 //! packages, and each appliance does what its README says, under TCG.
 
 use crate::packages::{lintian_is_content, package, rpmlint_is_content};
-use crate::support::appliance::{Appliance, Running, finish};
+use crate::support::appliance::{Appliance, Running, finish, qemus, wait_for};
 use crate::support::{both, freezedry, require, run, skip, source};
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -21,6 +22,10 @@ fn name(folder: &Path) -> &str {
 
 /// An example, unless a package that it is made of is not installed here.
 fn example(name: &str) -> Option<Appliance> {
+    edited(name, str::to_owned)
+}
+
+fn edited(name: &str, edit: impl Fn(&str) -> String) -> Option<Appliance> {
     let description = source("examples").join(name).join("appliance.yaml");
     let output = freezedry()
         .args(["check", "--host"])
@@ -34,7 +39,7 @@ fn example(name: &str) -> Option<Appliance> {
         ));
         return None;
     }
-    Appliance::example(name, str::to_owned)
+    Appliance::example(name, edit)
 }
 
 fn stdout(output: &Output) -> String {
@@ -59,7 +64,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 3);
+    assert!(descriptions.len() >= 4);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -170,4 +175,47 @@ fn kernel_test_runs_under_the_kernel_that_is_chosen() {
         said.contains("\nnot ok 1 - overlay\nok 2 - pipes\nok 3"),
         "{said}"
     );
+}
+
+#[test]
+fn web_serves_its_pages_to_the_host_until_it_is_interrupted() {
+    if !require(&["curl"]) {
+        return;
+    }
+    // A port that is free now, since 8080 might not be.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let ports = format!("\"{}:80\"", address.port());
+    let Some(appliance) = edited("web", |text| text.replace("\"8080:80\"", &ports)) else {
+        return;
+    };
+    let mut server = Running::start(&mut appliance.boot());
+    let get = |path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["-fsS", "--max-time", "10"]);
+        curl.arg(format!("http://{address}{path}"))
+            .output()
+            .unwrap()
+    };
+    let mut output = get("/");
+    wait_for("the web server", || {
+        if !output.status.success() {
+            output = get("/");
+        }
+        output.status.success()
+    });
+    let page = source("examples/web/www/index.html");
+    assert_eq!(good(&output), std::fs::read_to_string(page).unwrap());
+    let about = good(&get("/cgi-bin/about"));
+    assert!(
+        about.starts_with("Linux ") && about.contains(" on web, "),
+        "{about}"
+    );
+    server.until("response:200");
+    assert_eq!(get("/../../etc/os-release").status.code(), Some(22));
+
+    server.signal(Signal::INT);
+    assert_eq!(server.end(), Some(130));
+    wait_for("qemu to end", || qemus(appliance.dir.path()).is_empty());
 }
