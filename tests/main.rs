@@ -10,6 +10,7 @@
 )]
 
 mod boot;
+mod boot_options;
 mod check;
 mod databases;
 mod downloads;

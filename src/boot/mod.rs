@@ -2,11 +2,17 @@
 
 pub mod accelerator;
 mod console;
+mod devices;
+mod disk;
 mod machine;
 mod relay;
 mod run;
+mod share;
 mod token;
 
 pub use accelerator::{Accelerator, Choice};
+pub use devices::Devices;
+pub use disk::{Disk, Format};
 pub use machine::{Machine, Network};
 pub use run::{Ending, News, Outcome, Task, Timings, run};
+pub use share::{Share, Transport, Virtiofsd};

@@ -1,5 +1,7 @@
 //! `freezedry boot`: an appliance, fresh from the cache, in a virtual machine.
 
+mod devices;
+
 use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
 use crate::appliance::{self, Freshness, Options, Request, modules};
@@ -62,6 +64,8 @@ pub(super) struct Arguments {
     /// Explain decisions
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    devices: devices::DeviceOptions,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -75,6 +79,7 @@ fn port(text: &str) -> Result<(u16, u16), String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let start = Instant::now();
+    let devices = arguments.devices.devices()?;
     let host = Host::detect(Path::new("/"))?;
     // A skeleton that is made for this run only lives as long as it.
     let scratch = tempfile::tempdir()
@@ -108,13 +113,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     if arguments.rebuild {
         slot.clear(waiting)?;
     }
+    let kernel = rehydrate::kernel_request();
+    let mut modules = settings.modules;
+    modules.extend(devices::modules(&devices, &host, &kernel)?);
     let request = Request {
         skeleton: vec![skeleton],
         options: Options::default(),
         drivers: modules::NATIVE,
-        modules: settings.modules,
+        modules,
         all_modules: settings.all_modules,
-        kernel: rehydrate::kernel_request(),
+        kernel,
         link_kernel: false,
         size: None,
     };
@@ -127,6 +135,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         memory: settings.memory,
         cpus: settings.cpus,
         network: settings.network,
+        devices,
     };
     let choice = match arguments.accel.as_str() {
         "kvm" => Choice::Only(Accelerator::Kvm),
