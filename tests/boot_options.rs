@@ -25,7 +25,7 @@ fn sh(appliance: &Appliance, options: &[&str], script: &str) -> Output {
 }
 
 /// Whether this user can share directories with the kernel that is here.
-fn can_share() -> bool {
+pub(crate) fn can_share() -> bool {
     let legacy = "/usr/lib/qemu/virtiofsd";
     let modern = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd"];
     modern.iter().any(|place| Path::new(place).exists())
