@@ -64,7 +64,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 4);
+    assert!(descriptions.len() >= 5);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -218,4 +218,65 @@ fn web_serves_its_pages_to_the_host_until_it_is_interrupted() {
     server.signal(Signal::INT);
     assert_eq!(server.end(), Some(130));
     wait_for("qemu to end", || qemus(appliance.dir.path()).is_empty());
+}
+
+/// A file of this size, which takes no place.
+fn blank(path: &Path, size: u64) {
+    let file = std::fs::File::create(path).unwrap();
+    file.set_len(size).unwrap();
+}
+
+/// Runs a script in the guest with a disk.
+fn with_disk(appliance: &Appliance, disk: &str, script: &str) -> Output {
+    let mut boot = appliance.boot();
+    boot.arg("--disk").arg(disk).args(["--", "sh", "-e"]);
+    finish(&mut boot, script.as_bytes())
+}
+
+#[test]
+fn rescue_makes_and_opens_lvm_xfs_and_luks() {
+    let Some(appliance) = example("rescue") else {
+        return;
+    };
+    let disk = appliance.dir.path().join("disk.img");
+    blank(&disk, 400 << 20);
+    let disk = disk.to_str().unwrap();
+    let make = "
+        exec >&2
+        pvcreate /dev/vdb
+        vgcreate vg /dev/vdb
+        lvcreate --name plain --size 320M vg
+        lvcreate --name secret --size 32M vg
+        mkfs.xfs -q -L data /dev/vg/plain
+        mount /dev/vg/plain /mnt
+        echo on XFS >/mnt/note
+        umount /mnt
+        pbkdf='--pbkdf pbkdf2 --pbkdf-force-iterations 1000'
+        printf pass | cryptsetup luksFormat --batch-mode $pbkdf /dev/vg/secret -
+        printf pass | cryptsetup open --key-file - /dev/vg/secret opened
+        mkfs.ext4 -q /dev/mapper/opened
+        mount /dev/mapper/opened /mnt
+        echo in LUKS >/mnt/note
+        umount /mnt
+        cryptsetup close opened
+        vgchange --activate n";
+    good(&with_disk(&appliance, disk, make));
+    let open = "
+        vgchange --quiet --activate y >&2
+        xfs_repair -n /dev/vg/plain >&2
+        mount -o ro,norecovery /dev/vg/plain /mnt
+        cat /mnt/note
+        umount /mnt
+        if printf wrong | cryptsetup open --key-file - /dev/vg/secret opened; then exit 1; fi
+        printf pass | cryptsetup open --readonly --key-file - /dev/vg/secret opened
+        mount -o ro /dev/mapper/opened /mnt
+        cat /mnt/note
+        if echo >/dev/vdb; then exit 1; fi";
+    let before = std::fs::read(disk).unwrap();
+    let said = good(&with_disk(&appliance, &format!("{disk}:ro"), open));
+    assert_eq!(said, "on XFS\nin LUKS\n");
+    assert!(
+        std::fs::read(disk).unwrap() == before,
+        "the disk has changed"
+    );
 }
