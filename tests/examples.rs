@@ -5,6 +5,7 @@ use crate::packages::{lintian_is_content, package, rpmlint_is_content};
 use crate::support::appliance::{Appliance, Running, finish, qemus, wait_for};
 use crate::support::{both, freezedry, require, run, skip, source};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -64,7 +65,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 5);
+    assert!(descriptions.len() >= 6);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -278,5 +279,81 @@ fn rescue_makes_and_opens_lvm_xfs_and_luks() {
     assert!(
         std::fs::read(disk).unwrap() == before,
         "the disk has changed"
+    );
+}
+
+#[test]
+fn disk_inspector_lists_file_systems_of_partitions_and_lvm() {
+    if !require(&["sfdisk", "mkfs.ext4", "mkswap"]) {
+        return;
+    }
+    let Some(appliance) = example("disk-inspector") else {
+        return;
+    };
+    let dir = appliance.dir.path();
+    let disk = dir.join("disk.img");
+    let partitions = "label: gpt\nstart=2048, size=65536\nstart=67584, size=65536\n";
+    blank(&disk, 80 << 20);
+    let output = finish(
+        Command::new("sfdisk").arg("--quiet").arg(&disk),
+        partitions.as_bytes(),
+    );
+    assert!(output.status.success(), "{}", both(&output));
+    let tree = dir.join("tree/usr/lib");
+    std::fs::create_dir_all(&tree).unwrap();
+    std::fs::write(
+        tree.join("os-release"),
+        "# An example\nID=example\nPRETTY_NAME=\"Example \\\"OS\\\" 1\"\n",
+    )
+    .unwrap();
+    // A link that would lead to the file of the guest itself.
+    std::fs::create_dir(dir.join("tree/etc")).unwrap();
+    std::os::unix::fs::symlink("/usr/lib/os-release", dir.join("tree/etc/os-release")).unwrap();
+    let root = "6c2dd8a6-04d1-4bd5-8f5a-e1dd6ad5f9be";
+    run(Command::new("mkfs.ext4")
+        .args([
+            "-q",
+            "-L",
+            "the root",
+            "-U",
+            root,
+            "-E",
+            "offset=1048576",
+            "-d",
+        ])
+        .arg(dir.join("tree"))
+        .arg(&disk)
+        .arg("32M"));
+
+    // The second partition gets a logical volume with swap, by the same tools.
+    let disk = disk.to_str().unwrap();
+    let swap = "59a9d0a6-9ed3-4b4b-a4a9-a8c8a8a7f0c1";
+    let make = format!(
+        "exec >&2
+        pvcreate /dev/vdb2
+        vgcreate vg /dev/vdb2
+        lvcreate --name swap --size 8M vg
+        mkswap --uuid {swap} /dev/vg/swap
+        vgchange --activate n"
+    );
+    good(&with_disk(&appliance, disk, &make));
+
+    let mut boot = appliance.boot();
+    boot.arg("--disk").arg(format!("{disk}:ro"));
+    let said = good(&finish(&mut boot, b""));
+    let mut listed: Value = serde_json::from_str(&said).unwrap();
+    // LVM chooses its own.
+    let physical = listed[2]["uuid"].take();
+    assert_eq!(physical.as_str().map(str::len), Some(38));
+    assert_eq!(
+        listed,
+        json!([
+            {"device": "/dev/mapper/vg-swap", "type": "swap", "size": 8 << 20,
+             "label": null, "uuid": swap, "system": null},
+            {"device": "/dev/vdb1", "type": "ext4", "size": 32 << 20,
+             "label": "the root", "uuid": root, "system": "Example \"OS\" 1"},
+            {"device": "/dev/vdb2", "type": "LVM2_member", "size": 32 << 20,
+             "label": null, "uuid": null, "system": null},
+        ])
     );
 }
