@@ -1,6 +1,7 @@
 //! The gallery in examples/: every folder is a good description and makes good
 //! packages, and each appliance does what its README says, under TCG.
 
+use crate::boot_options::can_share;
 use crate::packages::{lintian_is_content, package, rpmlint_is_content};
 use crate::support::appliance::{Appliance, Running, finish, qemus, wait_for};
 use crate::support::{both, freezedry, require, run, skip, source};
@@ -65,7 +66,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 6);
+    assert!(descriptions.len() >= 7);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -356,4 +357,47 @@ fn disk_inspector_lists_file_systems_of_partitions_and_lvm() {
              "label": null, "uuid": null, "system": null},
         ])
     );
+}
+
+/// A directory with these files.
+fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn sandbox_shows_a_directory_and_nothing_else() {
+    if !can_share() {
+        return;
+    }
+    let Some(appliance) = example("sandbox") else {
+        return;
+    };
+    let untrusted = "
+        read -r line
+        echo \"it was given: $line\"
+        ls /mnt/work /sys/class/net
+        rm -f /mnt/work/untrusted && echo removed
+        touch /mnt/work/new && echo made
+        cat /etc/shadow && echo read
+        rm -rf /usr/share
+        exit 7";
+    let work = directory(&[("untrusted", untrusted)]);
+    let mut boot = appliance.boot();
+    boot.arg(format!("--share={}:/mnt/work", work.path().display()));
+    boot.args(["--", "sh", "/mnt/work/untrusted"]);
+    let output = finish(&mut boot, b"input\n");
+    assert_eq!(output.status.code(), Some(7), "{}", both(&output));
+    assert_eq!(
+        stdout(&output),
+        "it was given: input\n/mnt/work:\nuntrusted\n\n/sys/class/net:\nlo\n",
+        "{}",
+        both(&output)
+    );
+    let left = std::fs::read_to_string(work.path().join("untrusted")).unwrap();
+    assert_eq!(left, untrusted);
+    assert_eq!(work.path().read_dir().unwrap().count(), 1);
 }
