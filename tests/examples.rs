@@ -66,7 +66,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 7);
+    assert!(descriptions.len() >= 8);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -400,4 +400,29 @@ fn sandbox_shows_a_directory_and_nothing_else() {
     let left = std::fs::read_to_string(work.path().join("untrusted")).unwrap();
     assert_eq!(left, untrusted);
     assert_eq!(work.path().read_dir().unwrap().count(), 1);
+}
+
+#[test]
+fn builder_makes_a_program_that_runs_on_the_host() {
+    if !can_share() {
+        return;
+    }
+    let Some(appliance) = example("builder") else {
+        return;
+    };
+    let source = "#include <stdio.h>\nint main(void) { puts(\"built in a box\"); return 0; }\n";
+    let makefile =
+        "program: program.c\n\t$(CC) -O2 -Wall -Werror -o $@ $<\n\tls /sys/class/net >interfaces\n";
+    let project = directory(&[("program.c", source), ("Makefile", makefile)]);
+    let share = format!("{}:/src:rw", project.path().display());
+    let mut boot = appliance.boot();
+    let said = good(&finish(boot.arg("--share").arg(&share), b""));
+    assert!(
+        said.contains("cc -O2 -Wall -Werror -o program program.c\n"),
+        "{said}"
+    );
+    let program = project.path().join("program");
+    assert_eq!(run(&mut Command::new(program)), "built in a box\n");
+    let interfaces = std::fs::read_to_string(project.path().join("interfaces")).unwrap();
+    assert_eq!(interfaces, "lo\n");
 }
