@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod mounts;
 mod sys;
 mod text;
 
@@ -80,6 +81,7 @@ extern "C" fn start(stack: *const usize) -> ! {
 
     let device = find_root(text::value(line, b"root="));
     mount_root(&device, text::words(line).any(|word| word == b"ro"));
+    mounts::shares(line);
     if !quiet {
         say(&[b"chroot"]);
     }

@@ -42,8 +42,8 @@ fn linters_are_content_with_an_appliance_that_is_shared() {
     }
     let dir = tempfile::tempdir().unwrap();
     let [deb, rpm] = shared(dir.path(), 1);
-    lintian_is_content(&deb);
-    rpmlint_is_content(&rpm);
+    lintian_is_content(&[deb]);
+    rpmlint_is_content(&[rpm]);
 }
 
 #[test]

@@ -11,9 +11,11 @@
 
 mod author;
 mod boot;
+mod boot_options;
 mod check;
 mod databases;
 mod downloads;
+mod examples;
 mod guide;
 mod helper4;
 mod image;

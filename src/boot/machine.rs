@@ -1,6 +1,8 @@
 //! The virtual machine as data, and qemu's command line for it.
 
 use super::Accelerator;
+use super::devices::Devices;
+use super::disk::with_path;
 use crate::appliance::Appliance;
 use crate::{Error, Result};
 use std::ffi::OsString;
@@ -18,6 +20,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Its network, if it has one.
     pub network: Option<Network>,
+    /// What else it has.
+    pub devices: Devices,
 }
 
 /// qemu's user network.
@@ -119,7 +123,8 @@ impl Machine {
         }
         // What the guest writes is thrown away when it ends.
         add(&["-device", "virtio-blk-pci,drive=root", "-drive"]);
-        arguments.push(drive(&self.appliance.root));
+        let root = "if=none,id=root,format=raw,cache=unsafe,snapshot=on,file=";
+        arguments.push(with_path(root, &self.appliance.root));
         arguments.push("-kernel".into());
         arguments.push(self.appliance.kernel.clone().into());
         arguments.push("-initrd".into());
@@ -151,29 +156,5 @@ impl Machine {
             line.push_str(parameter);
         }
         Ok(line)
-    }
-}
-
-/// The value of `-drive`, in which a comma is doubled.
-fn drive(image: &std::path::Path) -> OsString {
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    let mut value = b"if=none,id=root,format=raw,cache=unsafe,snapshot=on,file=".to_vec();
-    for &byte in image.as_os_str().as_bytes() {
-        value.push(byte);
-        if byte == b',' {
-            value.push(b',');
-        }
-    }
-    OsString::from_vec(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commas_in_paths_are_doubled() {
-        let value = drive("/a,b/root".as_ref());
-        assert!(value.to_str().unwrap().ends_with(",file=/a,,b/root"));
     }
 }

@@ -2,13 +2,19 @@
 
 pub mod accelerator;
 mod console;
+mod devices;
+mod disk;
 mod machine;
 mod readiness;
 mod relay;
 mod run;
+mod share;
 mod token;
 
 pub use accelerator::{Accelerator, Choice};
+pub use devices::Devices;
+pub use disk::{Disk, Format};
 pub use machine::{Machine, Network};
 pub use readiness::{Examination, Health, examine};
 pub use run::{Ending, News, Outcome, Task, Timings, run};
+pub use share::{Share, Transport, Virtiofsd};

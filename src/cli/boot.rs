@@ -1,5 +1,7 @@
 //! `freezedry boot`: an appliance, fresh from the cache, in a virtual machine.
 
+mod devices;
+
 use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
 use crate::appliance::shared::{self, Shared};
@@ -66,6 +68,8 @@ pub(super) struct Arguments {
     /// Explain decisions
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    devices: devices::DeviceOptions,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -79,6 +83,7 @@ fn port(text: &str) -> Result<(u16, u16), String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let start = Instant::now();
+    let devices = arguments.devices.devices()?;
     let host = Host::detect(Path::new("/"))?;
     // A skeleton that is made for this run only lives as long as it.
     let scratch = tempfile::tempdir()
@@ -100,7 +105,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         skeleton::write(&prepared, &skeleton)?;
         described = Some(description);
     }
-    let settings = Settings::new(arguments, described.as_ref());
+    let mut settings = Settings::new(arguments, described.as_ref());
+    let kernel = rehydrate::kernel_request();
+    let needed = devices::modules(&devices, &host, &kernel)?;
+    settings.modules.extend(needed);
     // Nobody may replace the appliance before qemu has opened it.
     let (appliance, freshness, mut held) = appliance(arguments, &settings, skeleton, &host)?;
     if arguments.verbose && held.1.is_some() {
@@ -115,6 +123,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         memory: settings.memory,
         cpus: settings.cpus,
         network: settings.network,
+        devices,
     };
     let choice = match arguments.accel.as_str() {
         "kvm" => Choice::Only(Accelerator::Kvm),

@@ -2,10 +2,12 @@
 //! counted on.
 
 use super::{both, freezedry, require, run, skip};
-use std::io::Write;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longer than any boot takes, and short enough that a hang is noticed.
@@ -44,6 +46,24 @@ impl Appliance {
 
     /// The same for a whole description, of version 1.0-1.
     pub(crate) fn of(name: &str, text: &str, engine: Engine) -> Option<Self> {
+        Self::made(name, engine, |description| {
+            std::fs::write(description, text).unwrap();
+        })
+    }
+
+    /// The same for an example, copied as its user does it, with what `edit`
+    /// makes of its description.
+    pub(crate) fn example(name: &str, edit: impl Fn(&str) -> String) -> Option<Self> {
+        Self::made(name, Engine::Freezedry, |description| {
+            let new = ["new", name, "--from", name, "-o"];
+            run(freezedry().args(new).arg(description.parent().unwrap()));
+            let text = std::fs::read_to_string(description).unwrap();
+            std::fs::write(description, edit(&text)).unwrap();
+        })
+    }
+
+    /// The same for the description that `write` makes.
+    fn made(name: &str, engine: Engine, write: impl FnOnce(&Path)) -> Option<Self> {
         let needed: &[&str] = match engine {
             Engine::Freezedry => &["qemu-system-x86_64", "dpkg-deb"],
             Engine::Stock => &["qemu-system-x86_64", "dpkg-deb", "supermin"],
@@ -57,7 +77,7 @@ impl Appliance {
         }
         let dir = tempfile::tempdir().unwrap();
         let description = dir.path().join("appliance.yaml");
-        std::fs::write(&description, text).unwrap();
+        write(&description);
         let package = ["package", "--format", "deb", "-o"];
         run(freezedry().args(package).arg(dir.path()).arg(&description));
         let deb = dir.path().join(format!("{name}_1.0-1_all.deb"));
@@ -142,6 +162,87 @@ pub(crate) fn finish(command: &mut Command, input: &[u8]) -> Output {
         both(&output)
     );
     output
+}
+
+/// A boot that goes on while the test does something; it is ended when dropped.
+pub(crate) struct Running {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Running {
+    pub(crate) fn start(boot: &mut Command) -> Self {
+        let mut child = boot
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stdout.take().unwrap(), output.clone());
+        collect(child.stderr.take().unwrap(), output.clone());
+        Self { child, output }
+    }
+
+    /// What came out of it up to now, standard error included.
+    pub(crate) fn output(&self) -> String {
+        String::from_utf8_lossy(&self.output.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until its output has `mark`.
+    pub(crate) fn until(&mut self, mark: &str) {
+        let start = Instant::now();
+        while !self.output().contains(mark) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && start.elapsed() < PATIENCE,
+                "waited in vain for {mark:?} ({ended:?}): {}",
+                self.output()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Gives it input.
+    pub(crate) fn say(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it has ended; its exit status.
+    pub(crate) fn end(mut self) -> Option<i32> {
+        let mut status = None;
+        wait_for("the end of a boot", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Not known to have ended, so the process id is still its own.
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(Signal::TERM);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Adds what comes out of `stream` to `output`, from now on.
+fn collect(mut stream: impl Read + Send + 'static, output: Arc<Mutex<Vec<u8>>>) {
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut piece) {
+            output.lock().unwrap().extend_from_slice(&piece[..read]);
+        }
+    });
 }
 
 /// The process ids of qemu that belong to `mark`, a path on its command line.

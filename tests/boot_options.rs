@@ -1,0 +1,242 @@
+//! The options of `freezedry boot` that go beyond running a command, with a real
+//! qemu; several checks share a boot.
+
+use crate::support::appliance::{Appliance, Engine, finish, yaml};
+use crate::support::{both, freezedry, require, require_root, run, skip};
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SMALL: &str =
+    "packages: [bash, coreutils]\nboot: {memory: 256M, init: \"echo default; exit 3\"}\n";
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// `sh -c script` in the guest, with `options` of boot.
+fn sh(appliance: &Appliance, options: &[&str], script: &str) -> Output {
+    let mut boot = appliance.boot();
+    boot.current_dir(appliance.dir.path()).args(options);
+    finish(boot.args(["--", "sh", "-c", script]), b"")
+}
+
+/// Whether this user can share directories with the kernel that is here.
+pub(crate) fn can_share() -> bool {
+    let legacy = "/usr/lib/qemu/virtiofsd";
+    let modern = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd"];
+    modern.iter().any(|place| Path::new(place).exists())
+        || (Path::new(legacy).exists() && require_root())
+        || skip("there is no virtiofsd that this user can run")
+}
+
+#[test]
+fn wrong_use_is_told_without_booting() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("appliance.yaml"), yaml("small", SMALL)).unwrap();
+    std::fs::write(path("disk"), [0; 512]).unwrap();
+    std::fs::create_dir_all(path("a/work")).unwrap();
+    std::fs::create_dir_all(path("b/work")).unwrap();
+    for (options, message) in [
+        (
+            &["--disk=none"][..],
+            "cannot open the disk `none`: No such file or directory",
+        ),
+        (&["--disk=a"], "is a directory; `--share` gives directories"),
+        (
+            &["--disk=disk", "--disk=disk"],
+            "is given twice; give it once, or both times with `:ro`",
+        ),
+        (
+            &["--share=none"],
+            "cannot share `none`: No such file or directory",
+        ),
+        (&["--share=disk"], "it is no directory"),
+        (
+            &["--share=a:/mnt/a b"],
+            "write HOSTDIR:GUESTDIR with a plain GUESTDIR",
+        ),
+        (
+            &["--share=a/work", "--share=b/work"],
+            "two shares are to be at `/mnt/work`; give one another place",
+        ),
+    ] {
+        let mut boot = freezedry();
+        boot.args(["boot", "appliance.yaml"]).args(options);
+        boot.current_dir(dir.path());
+        boot.env("FREEZEDRY_CACHE_DIR", path("cache"));
+        let output = finish(&mut boot, b"");
+        assert_eq!(
+            output.status.code(),
+            Some(125),
+            "{options:?}: {}",
+            both(&output)
+        );
+        let said = stderr(&output);
+        assert!(
+            said.lines().count() == 1 && said.contains(message),
+            "{options:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn disks_are_where_the_help_says_and_keep_what_is_written() {
+    if !require(&["qemu-img"]) {
+        return;
+    }
+    let Some(appliance) = Appliance::new("disks", SMALL, Engine::Freezedry) else {
+        return;
+    };
+    let path = |name: &str| appliance.dir.path().join(name);
+    std::fs::File::create(path("raw,1"))
+        .unwrap()
+        .set_len(3 << 20)
+        .unwrap();
+    run(Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2"])
+        .arg(path("two"))
+        .arg("5M"));
+    let script = "for disk in b c; do cat /sys/block/vd$disk/serial; echo; cat /sys/block/vd$disk/size; done; \
+                  echo written >/dev/vdb; dd if=/dev/vdc bs=1 count=4; echo x 2>/dev/null >/dev/vdc && sync /dev/vdc; true";
+    let output = sh(&appliance, &["--disk=raw,1", "--disk=two:ro"], script);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    assert_eq!(
+        stdout(&output),
+        "disk0\n6144\ndisk1\n10240\n\0\0\0\0",
+        "{}",
+        both(&output)
+    );
+    assert!(
+        std::fs::read(path("raw,1"))
+            .unwrap()
+            .starts_with(b"written\n")
+    );
+
+    // A second guest with the same disk.
+    let script = "echo up; read -r line";
+    let mut first = appliance.boot();
+    first.current_dir(appliance.dir.path());
+    let streams = first.args(["--disk=two", "--", "sh", "-c", script]);
+    let mut first = streams
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = [0; 2]; // the line break may be the start of the end
+    std::io::Read::read_exact(first.stdout.as_mut().unwrap(), &mut up).unwrap();
+    let output = sh(&appliance, &["--disk=two"], "true");
+    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
+    let said = stderr(&output);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("/two` is in use by another guest; end that guest first"),
+        "{said}"
+    );
+    std::io::Write::write_all(first.stdin.as_mut().unwrap(), b"\n").unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn shares_are_read_only_unless_they_are_asked_to_be_writable() {
+    if !can_share() {
+        return;
+    }
+    let Some(appliance) = Appliance::new("shares", SMALL, Engine::Freezedry) else {
+        return;
+    };
+    let path = |name: &str| appliance.dir.path().join(name);
+    for name in ["in,put", "out"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    std::fs::write(path("in,put/file"), "from the host\n").unwrap();
+    // The guest's root may mount it anew: the host has to refuse.
+    let script = "cat /mnt/in,put/file; mkdir /again; mount -t virtiofs share0 /again; \
+                  echo x >/again/file; echo x >/again/new; rm -f /again/file; \
+                  echo 'from the guest' >/work/out/new";
+    let text = SMALL.replace("coreutils", "coreutils, mount");
+    let Some(with_mount) = Appliance::new("shares-mount", &text, Engine::Freezedry) else {
+        return;
+    };
+    let mut boot = with_mount.boot();
+    boot.current_dir(appliance.dir.path());
+    boot.args([
+        "--share=in,put",
+        "--share=out:/work/out:rw",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let output = finish(&mut boot, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    assert_eq!(stdout(&output), "from the host\n", "{}", both(&output));
+    assert_eq!(
+        stderr(&output).matches("Read-only file system").count(),
+        3,
+        "{}",
+        both(&output)
+    );
+    assert_eq!(
+        std::fs::read_to_string(path("in,put/file")).unwrap(),
+        "from the host\n"
+    );
+    assert!(!path("in,put/new").exists());
+    assert_eq!(
+        std::fs::read_to_string(path("out/new")).unwrap(),
+        "from the guest\n"
+    );
+}
+
+/// What somebody who is not root is told on Debian 12 with its small kernel.
+#[test]
+fn a_kernel_that_cannot_share_is_told_with_the_remedy() {
+    if !require_root() || !require(&["setpriv"]) {
+        return;
+    }
+    let kernels = std::fs::read_dir("/lib/modules").unwrap().flatten();
+    let listed = kernels
+        .filter_map(|kernel| std::fs::read_to_string(kernel.path().join("modules.dep")).ok());
+    if listed.into_iter().any(|list| list.contains("/9p.ko"))
+        || Path::new("/usr/libexec/virtiofsd").exists()
+    {
+        skip("everybody can share directories here");
+        return;
+    }
+    let dir = tempfile::Builder::new()
+        .prefix("share")
+        .tempdir_in("/tmp")
+        .unwrap();
+    std::fs::write(dir.path().join("appliance.yaml"), yaml("small", SMALL)).unwrap();
+    std::fs::create_dir(dir.path().join("work")).unwrap();
+    // The program itself may lie where only root can reach it.
+    let program = dir.path().join("freezedry");
+    std::fs::copy(env!("CARGO_BIN_EXE_freezedry"), &program).unwrap();
+    run(Command::new("chown")
+        .args(["-R", "65534:65534"])
+        .arg(dir.path()));
+    let mut boot = Command::new("setpriv");
+    boot.args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(program);
+    boot.args([
+        "boot",
+        "--accel=tcg",
+        "appliance.yaml",
+        "--share=work",
+        "--",
+        "true",
+    ]);
+    boot.current_dir(dir.path())
+        .env("FREEZEDRY_CACHE_DIR", dir.path().join("cache"));
+    let output = finish(&mut boot, b"");
+    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("has no module `9p`; install one that has it (linux-image-amd64"),
+        "{said}"
+    );
+}
