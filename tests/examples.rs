@@ -382,7 +382,7 @@ fn sandbox_shows_a_directory_and_nothing_else() {
         ls /mnt/work /sys/class/net
         rm -f /mnt/work/untrusted && echo removed
         touch /mnt/work/new && echo made
-        cat /etc/shadow && echo read
+        grep -F '$' /etc/shadow && echo \"a hash of a password\"
         rm -rf /usr/share
         exit 7";
     let work = directory(&[("untrusted", untrusted)]);
