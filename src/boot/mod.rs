@@ -5,9 +5,12 @@ mod console;
 mod devices;
 mod disk;
 mod machine;
+pub mod qmp;
+pub mod registry;
 mod relay;
 mod run;
 mod share;
+pub mod storage;
 mod token;
 
 pub use accelerator::{Accelerator, Choice};

@@ -6,6 +6,7 @@ use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
 use crate::appliance::{self, Freshness, Options, Request, modules};
 use crate::boot::accelerator::{Accelerator, Choice, Memory};
+use crate::boot::storage::{self, Storage};
 use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
 use crate::host::Host;
@@ -79,7 +80,7 @@ fn port(text: &str) -> Result<(u16, u16), String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let start = Instant::now();
-    let devices = arguments.devices.devices()?;
+    let mut devices = arguments.devices.devices()?;
     let host = Host::detect(Path::new("/"))?;
     // A skeleton that is made for this run only lives as long as it.
     let scratch = tempfile::tempdir()
@@ -102,6 +103,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         described = Some(description);
     }
     let settings = Settings::new(arguments, described.as_ref());
+    if arguments.devices.reset {
+        devices::reset(&settings.name)?;
+        return Ok(Status::Success);
+    }
+    let persistent = described
+        .as_ref()
+        .map(|description| &description.boot.persistent[..]);
+    let kept = arguments.devices.kept(persistent.unwrap_or_default());
+    let storage = match kept.is_empty() {
+        true => None,
+        false => Some(Storage::open(&storage::directory()?, &settings.name)?),
+    };
     let cache = cache::directory();
     let waiting = &mut |lock: &Path| {
         notice(&format!(
@@ -128,6 +141,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     };
     let (appliance, freshness) = appliance::ensure(&slot, &request, &host, waiting)?;
     explain(&freshness, arguments.verbose);
+    if let Some(storage) = &storage {
+        let plan = || Ok(appliance::explain(&request, &host)?.0);
+        devices.kept = storage.keep(&kept, plan, &mut notice)?;
+    }
     let rehydrated = start.elapsed();
 
     let machine = Machine {

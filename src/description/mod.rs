@@ -7,7 +7,8 @@ mod sections;
 mod tree;
 
 pub use problems::{Problem, Problems, Severity};
-pub use rules::{parse_port, parse_size};
+pub use rules::{is_kept, parse_port, parse_size};
+pub use sections::PERSISTENT;
 
 use crate::family::Family;
 use std::collections::BTreeMap;
@@ -125,6 +126,10 @@ pub struct Boot {
     pub modules: Vec<String>,
     /// Whether all modules of the kernel go in.
     pub all_modules: bool,
+    /// Directories that outlive the guest; with none all is thrown away.
+    pub persistent: Vec<String>,
+    /// Whether its console is a window.
+    pub graphical: bool,
 }
 
 /// What runs in an appliance.

@@ -32,6 +32,10 @@ const BOOT_KEYS: [&str; 7] = [
     "init", "memory", "cpus", "network", "console", "storage", "modules",
 ];
 
+/// What persists where nobody says more: people's own files.  State of packages
+/// (`/var/lib`) belongs to their versions, and is named one by one.
+pub const PERSISTENT: [&str; 3] = ["/home", "/root", "/srv"];
+
 const DEFAULT_MEMORY: u64 = 512 << 20;
 
 /// The description that `root` holds; `None` if something that is needed is
@@ -265,6 +269,8 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         ports: Vec::new(),
         modules: Vec::new(),
         all_modules: false,
+        persistent: Vec::new(),
+        graphical: false,
     };
     let Some(node) = top.get("boot") else {
         return boot;
@@ -286,12 +292,9 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
     if let Some(cpus) = section.number("cpus", 1..=255, problems) {
         boot.cpus = cpus;
     }
-    if section.word("console", &["serial", "graphical"], problems) == Some("graphical") {
-        not_yet(&section, "console", "graphical", "serial", problems);
-    }
-    if section.word("storage", &["throwaway", "persistent"], problems) == Some("persistent") {
-        not_yet(&section, "storage", "persistent", "throwaway", problems);
-    }
+    boot.graphical =
+        section.word("console", &["serial", "graphical"], problems) == Some("graphical");
+    boot.persistent = storage(&section, problems);
     network(&section, &mut boot, problems);
     match section.get("modules") {
         Some(Node {
@@ -302,6 +305,24 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         None => {}
     }
     boot
+}
+
+/// `throwaway`, `persistent`, or a mapping with the directories that persist.
+fn storage(boot_section: &Section<'_>, problems: &mut Problems) -> Vec<String> {
+    let Some(node) = boot_section.get("storage") else {
+        return Vec::new();
+    };
+    if matches!(node.value, Value::Map(_)) {
+        return match section(node, "boot.storage", &["persistent"], problems) {
+            Some(section) => section.texts("persistent", rules::kept, problems),
+            None => Vec::new(),
+        };
+    }
+    let modes = ["throwaway", "persistent"];
+    match word(node, "`boot.storage`", &modes, problems) {
+        Some("persistent") => PERSISTENT.map(str::to_owned).to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// `none`, `user`, or a mapping with ports.
