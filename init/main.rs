@@ -79,8 +79,9 @@ extern "C" fn start(stack: *const usize) -> ! {
     let quiet = text::words(line).any(|word| word == b"quiet");
     load_modules(quiet);
 
-    let device = find_root(text::value(line, b"root="));
+    let device = find_device(text::value(line, b"root="));
     mount_root(&device, text::words(line).any(|word| word == b"ro"));
+    mounts::kept(line);
     mounts::shares(line);
     if !quiet {
         say(&[b"chroot"]);
@@ -129,8 +130,8 @@ enum Wanted<'a> {
     Any,
 }
 
-/// Waits for the root device; its path.
-fn find_root(root: Option<&[u8]>) -> Text {
+/// Waits for the device that `root=` asks for; its path.
+fn find_device(root: Option<&[u8]>) -> Text {
     let wanted = match root {
         None => Wanted::Any,
         Some(root) => match (root.strip_prefix(b"UUID="), root.strip_prefix(b"/dev/")) {

@@ -5,10 +5,13 @@ mod console;
 mod devices;
 mod disk;
 mod machine;
+pub mod qmp;
 mod readiness;
+pub mod registry;
 mod relay;
 mod run;
 mod share;
+pub mod storage;
 mod token;
 
 pub use accelerator::{Accelerator, Choice};

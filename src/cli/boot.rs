@@ -7,6 +7,7 @@ use crate::appliance::cache::{self, Slot};
 use crate::appliance::shared::{self, Shared};
 use crate::appliance::{self, Appliance, Freshness, Readers, Request, kernel};
 use crate::boot::accelerator::{Accelerator, Choice, Memory};
+use crate::boot::storage::{self, Storage};
 use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
 use crate::host::Host;
@@ -83,7 +84,7 @@ fn port(text: &str) -> Result<(u16, u16), String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let start = Instant::now();
-    let devices = arguments.devices.devices()?;
+    let mut devices = arguments.devices.devices()?;
     let host = Host::detect(Path::new("/"))?;
     // A skeleton that is made for this run only lives as long as it.
     let scratch = tempfile::tempdir()
@@ -106,15 +107,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         described = Some(description);
     }
     let mut settings = Settings::new(arguments, described.as_ref());
+    if arguments.devices.reset {
+        devices::reset(&settings.name)?;
+        return Ok(Status::Success);
+    }
+    let persistent = described
+        .as_ref()
+        .map(|description| &description.boot.persistent[..]);
+    let kept = arguments.devices.kept(persistent.unwrap_or_default());
+    let storage = match kept.is_empty() {
+        true => None,
+        false => Some(Storage::open(&storage::directory()?, &settings.name)?),
+    };
     let kernel = rehydrate::kernel_request();
     let needed = devices::modules(&devices, &host, &kernel)?;
     settings.modules.extend(needed);
+    let request = request(&settings, skeleton.clone());
     // Nobody may replace the appliance before qemu has opened it.
     let (appliance, freshness, mut held) = appliance(arguments, &settings, skeleton, &host)?;
     if arguments.verbose && held.1.is_some() {
         notice("the shared appliance is what the installed packages are");
     } else {
         explain(&freshness, arguments.verbose);
+    }
+    if let Some(storage) = &storage {
+        let plan = || Ok(appliance::plan_for(&request, &host)?.0);
+        devices.kept = storage.keep(&kept, plan, &mut notice)?;
     }
     let rehydrated = start.elapsed();
 
@@ -147,6 +165,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             }
             News::Console(_) => {}
             News::Running => held = (None, None),
+            News::Up => {}
         },
     )?;
     if arguments.timing {
@@ -188,14 +207,19 @@ fn appliance(
     if arguments.rebuild {
         slot.clear(waiting)?;
     }
-    let request = Request {
+    let request = request(settings, skeleton);
+    let (appliance, freshness) = appliance::ensure(&slot, &request, host, waiting)?;
+    Ok((appliance, freshness, (Some(slot), None)))
+}
+
+/// What an appliance of this user is made of.
+fn request(settings: &Settings, skeleton: PathBuf) -> Request {
+    Request {
         modules: settings.modules.clone(),
         all_modules: settings.all_modules,
         kernel: rehydrate::kernel_request(),
         ..Request::new(vec![skeleton])
-    };
-    let (appliance, freshness) = appliance::ensure(&slot, &request, host, waiting)?;
-    Ok((appliance, freshness, (Some(slot), None)))
+    }
 }
 
 /// The shared appliance, if it is what the installed packages are now;

@@ -2,9 +2,11 @@
 
 use crate::appliance::kernel;
 use crate::appliance::modules::Index;
+use crate::boot::storage::{self, Storage};
 use crate::boot::{Devices, Disk, Share, Transport};
+use crate::cli::notice;
 use crate::host::Host;
-use crate::{Error, Result};
+use crate::{Error, Result, description};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -18,6 +20,21 @@ pub(super) struct DeviceOptions {
     /// Show the guest a directory, by default at /mnt/NAME and read-only; may be repeated
     #[arg(long = "share", value_name = "HOSTDIR[:GUESTDIR][:rw]")]
     shares: Vec<OsString>,
+    /// Keep a directory of the guest from one boot to the next, by default /home, /root and /srv;
+    /// may be repeated
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true,
+          default_missing_value = "", value_parser = kept)]
+    persist: Vec<String>,
+    /// Remove what was kept, and do no more
+    #[arg(long)]
+    pub(super) reset: bool,
+}
+
+fn kept(text: &str) -> Result<String, String> {
+    if text.is_empty() || description::is_kept(text) {
+        return Ok(text.to_owned());
+    }
+    Err("name a directory of the guest below the root, for example /var/lib/postgresql".into())
 }
 
 impl DeviceOptions {
@@ -60,8 +77,39 @@ impl DeviceOptions {
             disks,
             shares,
             transport,
+            ..Devices::default()
         })
     }
+}
+
+impl DeviceOptions {
+    /// The directories that outlive the guest, each once.
+    pub(super) fn kept(&self, described: &[String]) -> Vec<String> {
+        let mut paths: Vec<String> = described.to_vec();
+        for path in &self.persist {
+            if path.is_empty() {
+                paths.extend(description::PERSISTENT.map(str::to_owned));
+            } else {
+                paths.push(path.clone());
+            }
+        }
+        // A directory comes before what lies in it, or would hide it.
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+}
+
+/// Removes what was kept of the appliance `name`, and says so.
+pub(super) fn reset(name: &str) -> Result<()> {
+    let removed = Storage::open(&storage::directory()?, name)?.reset()?;
+    for path in &removed {
+        notice(&format!("removed `{}`", path.display()));
+    }
+    if removed.is_empty() {
+        notice(&format!("nothing was kept of `{name}`"));
+    }
+    Ok(())
 }
 
 /// Modules that the guest's kernel needs for `devices`; fails if it cannot have

@@ -220,11 +220,15 @@ pub(in crate::description) static BOOT: Keys = Keys::all(&[
         .doc("What the guest's console is: `serial`, the terminal of `boot-NAME`."),
     Key::new(
         "storage",
-        first_of(&["throwaway", "persistent"], &["persistent"]),
-        "throwaway",
+        Shape::Either(&[words(&["throwaway", "persistent"]), Shape::Map(&STORAGE)]),
+        "{persistent: [/var/lib/postgresql]}",
     )
     .default("throwaway")
-    .doc("What becomes of what the guest writes to its disk: `throwaway`, it is gone with the guest."),
+    .doc(
+        "What becomes of what the guest writes to its disk: `throwaway`, it is gone with the \
+         guest; `persistent`, that in `/home`, `/root` and `/srv` is kept. A mapping names the \
+         directories.",
+    ),
     Key::new(
         "modules",
         Shape::Either(&[
@@ -251,6 +255,20 @@ pub(in crate::description) static NETWORK: Keys = Keys::all(&[
     )
     .doc("Ports of the host that lead to ports of the guest: `HOST:GUEST`, in quotes."),
 ]);
+
+/// What outlives the guest.
+pub(in crate::description) static STORAGE: Keys = Keys::all(&[Key::new(
+    "persistent",
+    Shape::List(&Shape::Text(rule(
+        rules::kept,
+        r"^(?!/(dev|proc|run|sys)(/|$))(?!/(tmp|bin|sbin|lib|lib64|usr|etc)$)(/(?!\.{1,2}(/|$))[!#-&(-+.0-\[\]-~-]+)+$",
+    ))),
+    "[/var/lib/postgresql]",
+)
+.doc(
+    "Directories that outlive the guest, each in a file system of its own in the user's data \
+     directory. At first they hold what the appliance has there.",
+)]);
 
 /// An entry of the changelog.
 pub(in crate::description) static CHANGE: Keys = Keys::all(&[
