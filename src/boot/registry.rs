@@ -131,9 +131,8 @@ impl Registry {
 impl Claim {
     /// Lets others know what this guest is.
     pub fn publish(&self, entry: &Entry) -> Result<()> {
-        let text = serde_json::to_string(entry).map_err(|e| {
-            Error::input("a guest's entry cannot be written as JSON").caused_by(e)
-        })?;
+        let text = serde_json::to_string(entry)
+            .map_err(|e| Error::input("a guest's entry cannot be written as JSON").caused_by(e))?;
         let new = self.registry.file(&self.name, "new");
         files::write(&new, text)?;
         files::rename(new, self.registry.file(&self.name, "json"))
@@ -168,7 +167,7 @@ mod tests {
         let claim = registry.claim("web").unwrap().unwrap();
         assert!(registry.claim("web").unwrap().is_none());
         claim.publish(&entry).unwrap();
-        assert_eq!(registry.list().unwrap(), [entry.clone()]);
+        assert_eq!(registry.list().unwrap(), std::slice::from_ref(&entry));
         assert_eq!(registry.find("web").unwrap(), Some(entry));
         // As after kill -9.
         drop(claim);

@@ -38,7 +38,7 @@ enum Command {
     Prepare(prepare::Arguments),
     Package(package::Arguments),
     Rehydrate(rehydrate::Arguments),
-    Boot(boot::Arguments),
+    Boot(Box<boot::Arguments>),
     Clean(clean::Arguments),
 }
 
