@@ -19,21 +19,15 @@ const LIMIT: u64 = 256 << 20;
 pub fn build(modules: &[PathBuf]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     archive.add("init", 0o100_755, INIT)?;
-    let mut list = String::new();
-    for path in modules {
-        // The kernel of the guest may not know how to decompress them.
-        let module = decompress(&path.display().to_string(), files::read(path)?, LIMIT)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = name
-            .split_once(".ko")
-            .map_or(&*name, |(name, _)| name)
-            .to_owned()
-            + ".ko";
-        archive.add(&name, 0o100_644, &module)?;
-        list.push_str(&name);
-        list.push('\n');
-    }
-    archive.add("modules", 0o100_644, list.as_bytes())?;
+    archive.add_modules("modules", modules)?;
+    archive.finish()
+}
+
+/// An archive that the kernel unpacks over the first, when it lies behind it in
+/// the same file: `modules` are loaded after those of the first.
+pub fn more(modules: &[PathBuf]) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    archive.add_modules("modules.more", modules)?;
     archive.finish()
 }
 
@@ -45,6 +39,25 @@ struct Archive {
 }
 
 impl Archive {
+    /// Adds modules, and their names in the order of loading as the file `list`.
+    fn add_modules(&mut self, list: &str, modules: &[PathBuf]) -> Result<()> {
+        let mut names = String::new();
+        for path in modules {
+            // The kernel of the guest may not know how to decompress them.
+            let module = decompress(&path.display().to_string(), files::read(path)?, LIMIT)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = name
+                .split_once(".ko")
+                .map_or(&*name, |(name, _)| name)
+                .to_owned()
+                + ".ko";
+            self.add(&name, 0o100_644, &module)?;
+            names.push_str(&name);
+            names.push('\n');
+        }
+        self.add(list, 0o100_644, names.as_bytes())
+    }
+
     fn add(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
         let size = u32::try_from(content.len()).map_err(|e| {
             Error::input(format!("`{name}` is too large for an initrd")).caused_by(e)

@@ -1,6 +1,7 @@
 //! What a machine has beyond its root disk, its console and its network.
 
 use super::disk::{Disk, with_path};
+use super::screen::Screen;
 use super::share::{Carriers, Share, Transport};
 use super::storage::Kept;
 use std::ffi::OsString;
@@ -23,6 +24,8 @@ pub struct Devices {
     /// Who may log in as root by ssh: an ed25519 key, in base64.  The guest can
     /// show it to anybody, since it is the public half.
     pub authorized_key: Option<String>,
+    /// Its screen; without one its console is the serial line alone.
+    pub screen: Option<Screen>,
 }
 
 impl Default for Devices {
@@ -34,6 +37,7 @@ impl Default for Devices {
             transport: Transport::NineP,
             monitor: None,
             authorized_key: None,
+            screen: None,
         }
     }
 }
@@ -48,6 +52,12 @@ impl Devices {
         let kept = self.kept.iter().enumerate();
         arguments.extend(kept.flat_map(|(index, kept)| kept.arguments(index)));
         arguments.extend(carriers.arguments(&self.shares, memory));
+        let display = self.screen.as_ref().map(Screen::display);
+        let display = display.unwrap_or_else(|| "none".to_owned());
+        arguments.extend(["-display".to_owned(), display].map(OsString::from));
+        if self.screen.is_some() {
+            arguments.extend(["-device", "VGA"].map(OsString::from));
+        }
         if let Some(socket) = &self.monitor {
             arguments.push("-chardev".into());
             arguments.push(with_path(
@@ -64,6 +74,14 @@ impl Devices {
         // A share may lie in what is kept.
         let mut parameters: Vec<String> = self.kept.iter().map(Kept::parameter).collect();
         parameters.extend(self.transport.parameters(&self.shares));
+        if !self.kept.is_empty() || self.disks.iter().any(|disk| !disk.read_only) {
+            parameters.push("freezedry.sync".to_owned());
+        }
+        if self.screen.is_some() {
+            // Both show what the kernel says; the last stays /dev/console.
+            let words = ["console=tty0", "console=ttyS0", "freezedry.screen"];
+            parameters.extend(words.map(str::to_owned));
+        }
         if let Some(key) = &self.authorized_key {
             parameters.push(format!("freezedry.ssh={key}"));
         }

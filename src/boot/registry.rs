@@ -167,7 +167,7 @@ mod tests {
         let claim = registry.claim("web").unwrap().unwrap();
         assert!(registry.claim("web").unwrap().is_none());
         claim.publish(&entry).unwrap();
-        assert_eq!(registry.list().unwrap(), [entry.clone()]);
+        assert_eq!(registry.list().unwrap(), std::slice::from_ref(&entry));
         assert_eq!(registry.find("web").unwrap(), Some(entry));
         // As after kill -9.
         drop(claim);

@@ -1,12 +1,10 @@
 //! The options of `freezedry boot` that give the guest something of the host's.
 
-use crate::appliance::kernel;
-use crate::appliance::modules::Index;
 use crate::boot::storage::{self, Storage};
-use crate::boot::{Devices, Disk, Share, Transport};
+use crate::boot::{Devices, Disk, Screen, Share, Transport};
 use crate::cli::notice;
-use crate::host::Host;
-use crate::{Error, Result, description};
+use crate::description::{self, Boot};
+use crate::{Error, Result};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -28,6 +26,17 @@ pub(super) struct DeviceOptions {
     /// Remove what was kept, and do no more
     #[arg(long)]
     pub(super) reset: bool,
+    /// Give the guest a screen, in a window
+    #[arg(long)]
+    graphical: bool,
+    /// Show its screen in another way: gtk, sdl, vnc=127.0.0.1:1 (port 5901; whoever can connect
+    /// sees and types), vnc=unix:/PATH
+    #[arg(long, value_name = "HOW", value_parser = screen)]
+    display: Option<Screen>,
+}
+
+fn screen(text: &str) -> Result<Screen, String> {
+    Screen::parse(text).map_err(str::to_owned)
 }
 
 fn kept(text: &str) -> Result<String, String> {
@@ -80,12 +89,23 @@ impl DeviceOptions {
             ..Devices::default()
         })
     }
+
+    /// The screen of the guest, if it is to have one.
+    pub(super) fn screen(&self, described: bool) -> Result<Option<Screen>> {
+        match &self.display {
+            Some(screen) => Ok(Some(screen.clone())),
+            None if self.graphical || described => Screen::window().map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 impl DeviceOptions {
     /// The directories that outlive the guest, each once.
-    pub(super) fn kept(&self, described: &[String]) -> Vec<String> {
-        let mut paths: Vec<String> = described.to_vec();
+    pub(super) fn kept(&self, described: Option<&Boot>) -> Vec<String> {
+        let mut paths = described
+            .map(|boot| boot.persistent.clone())
+            .unwrap_or_default();
         for path in &self.persist {
             if path.is_empty() {
                 paths.extend(description::PERSISTENT.map(str::to_owned));
@@ -110,23 +130,4 @@ pub(super) fn reset(name: &str) -> Result<()> {
         notice(&format!("nothing was kept of `{name}`"));
     }
     Ok(())
-}
-
-/// Modules that the guest's kernel needs for `devices`; fails if it cannot have
-/// them.
-pub(super) fn modules(
-    devices: &Devices,
-    host: &Host,
-    request: &kernel::Request,
-) -> Result<Vec<String>> {
-    if devices.shares.is_empty() {
-        return Ok(Vec::new());
-    }
-    let kernel = kernel::choose(host.root(), request)?.kernel;
-    let needed = devices.transport.modules();
-    let closure = Index::load(&kernel.modules)?.closure(needed)?;
-    match closure.missing.first() {
-        Some(module) => Err(devices.transport.lacking(&kernel.version, module)),
-        None => Ok(needed.iter().map(|&name| name.to_owned()).collect()),
-    }
 }

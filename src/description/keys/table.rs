@@ -18,10 +18,6 @@ const fn words(known: &'static [&'static str]) -> Shape {
     })
 }
 
-const fn first_of(known: &'static [&'static str], planned: &'static [&'static str]) -> Shape {
-    Shape::Word(Words { known, planned })
-}
-
 const ANYTHING: Shape = Shape::Text(rule(rules::anything, ""));
 const ONE_LINE: Rule = rule(
     rules::one_line,
@@ -215,9 +211,9 @@ pub(in crate::description) static BOOT: Keys = Keys::all(&[
         "`none`, or `user` for qemu's user network: connections go out through the host, and \
          come in only through forwarded ports. A mapping names the ports.",
     ),
-    Key::new("console", first_of(&["serial", "graphical"], &["graphical"]), "serial")
+    Key::new("console", words(&["serial", "graphical"]), "serial")
         .default("serial")
-        .doc("What the guest's console is: `serial`, the terminal of `boot-NAME`."),
+        .doc("What the guest's console is: `serial`, the terminal of `boot-NAME`; or `graphical`, a window."),
     Key::new(
         "storage",
         Shape::Either(&[words(&["throwaway", "persistent"]), Shape::Map(&STORAGE)]),
