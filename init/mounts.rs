@@ -3,7 +3,7 @@
 
 use crate::sys::{self, CStr, Errno};
 use crate::text::{self, Text};
-use crate::{say_error, say};
+use crate::{find_device, say, say_error};
 
 /// What 9p wants to know.
 const NINE_P: &CStr = c"trans=virtio,version=9p2000.L,msize=262144";
@@ -20,6 +20,32 @@ pub fn shares(line: &[u8]) {
         let flags = flags | sys::MS_NOSUID | sys::MS_NODEV;
         let data = if kind.as_cstr() == c"9p" { NINE_P } else { c"" };
         if let Err(errno) = sys::mount_with(tag.as_cstr(), target.as_cstr(), kind.as_cstr(), flags, data) {
+            failed(path, errno);
+        }
+    }
+}
+
+/// Mounts the directories that outlive the guest, which words
+/// `freezedry.keep=UUID:PATH` name.
+///
+/// The file system stays where nobody in the guest sees it, in the initrd; what
+/// is seen is its directory `/files`.
+pub fn kept(line: &[u8]) {
+    for (index, keep) in text::words(line).filter_map(|word| word.strip_prefix(b"freezedry.keep=")).enumerate() {
+        let mut parts = keep.splitn(2, |&byte| byte == b':');
+        let uuid = [b"UUID=", parts.next().unwrap_or(b"")];
+        let uuid = Text::of(&uuid);
+        let path = parts.next().unwrap_or(b"");
+        let device = find_device(Some(uuid.as_cstr().to_bytes()));
+        let mut digits = [0; 5];
+        let own = Text::of(&[b"/kept", text::decimal(index as u16, &mut digits)]);
+        sys::mkdir(own.as_cstr());
+        let files = Text::of(&[own.as_cstr().to_bytes(), b"/files"]);
+        let target = make(path);
+        let mounted = sys::mount(device.as_cstr(), own.as_cstr(), c"ext4", sys::MS_NOATIME)
+            .or_else(|_| sys::mount(device.as_cstr(), own.as_cstr(), c"ext2", sys::MS_NOATIME))
+            .and_then(|_| sys::mount(files.as_cstr(), target.as_cstr(), c"", sys::MS_BIND));
+        if let Err(errno) = mounted {
             failed(path, errno);
         }
     }

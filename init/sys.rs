@@ -107,6 +107,7 @@ pub const MS_RDONLY: usize = 1;
 pub const MS_NOSUID: usize = 2;
 pub const MS_NODEV: usize = 4;
 pub const MS_NOATIME: usize = 1024;
+pub const MS_BIND: usize = 4096;
 pub const MS_MOVE: usize = 8192;
 
 pub fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: usize) -> Result<usize, Errno> {

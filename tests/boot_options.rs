@@ -240,3 +240,104 @@ fn a_kernel_that_cannot_share_is_told_with_the_remedy() {
         "{said}"
     );
 }
+
+/// The database's case: data live on while the root is made anew.
+#[test]
+fn what_is_kept_outlives_guests_and_new_roots_until_it_is_reset() {
+    let text = "packages: [bash, coreutils]\n\
+                files:\n- {path: /srv/seed, content: seed, mode: \"0600\"}\n\
+                - {path: /etc/root, content: old}\n\
+                boot: {memory: 256M, init: \"true\", storage: {persistent: [/srv, /var/lib/db]}}\n";
+    let Some(old) = Appliance::new("keeper", text, Engine::Freezedry) else {
+        return;
+    };
+    let Some(new) = Appliance::new("keeper", &text.replace("old", "new"), Engine::Freezedry) else {
+        return;
+    };
+    let data = old.dir.path().join("data");
+    let boot = |appliance: &Appliance, rest: &[&str]| {
+        let mut boot = appliance.boot();
+        finish(boot.env("XDG_DATA_HOME", &data).args(rest), b"")
+    };
+    let script = "cat /etc/root; stat -c ' %a' /srv/seed; cat /srv/seed; ls /srv /var/lib/db; \
+                  echo more >>/srv/seed; echo row >>/var/lib/db/table; echo gone >/root/gone";
+    let output = boot(&old, &["--", "sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    assert_eq!(
+        stdout(&output),
+        "old 600\nseed/srv:\nseed\n\n/var/lib/db:\n"
+    );
+    assert_eq!(stderr(&output), "");
+
+    // The appliance has changed; --persist keeps another directory too.
+    let script = "cat /etc/root /srv/seed /var/lib/db/table; ls -A /root";
+    let output = boot(&new, &["--persist=/root", "--", "sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    assert_eq!(stdout(&output), "newseedmore\nrow\n", "{}", both(&output));
+    for image in ["srv.img", "var-lib-db.img", "root.img"] {
+        let mut fsck = Command::new("e2fsck");
+        fsck.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+            .args(["-p"]);
+        run(fsck.arg(data.join("freezedry/keeper").join(image)));
+    }
+
+    let used = freezedry::boot::storage::Storage::open(&data.join("freezedry"), "keeper").unwrap();
+    for rest in [&["--", "true"][..], &["--reset"]] {
+        let output = boot(&new, rest);
+        assert_eq!(output.status.code(), Some(125), "{}", both(&output));
+        let message = "freezedry: another guest uses the persistent data of `keeper`; end it first";
+        assert!(stderr(&output).starts_with(message), "{}", both(&output));
+    }
+    drop(used);
+    let output = boot(&new, &["--reset"]);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    assert_eq!(
+        stderr(&output).matches("removed `").count(),
+        3,
+        "{}",
+        both(&output)
+    );
+    assert!(
+        stderr(&output).contains("keeper/var-lib-db.img`"),
+        "{}",
+        both(&output)
+    );
+    let output = boot(&new, &["--reset"]);
+    assert_eq!(stderr(&output), "freezedry: nothing was kept of `keeper`\n");
+}
+
+#[test]
+fn without_freezedry_an_option_that_needs_it_says_so() {
+    let Some(appliance) = Appliance::new("stock", SMALL, Engine::Stock) else {
+        return;
+    };
+    for option in [
+        "--disk=x",
+        "--share",
+        "--persist",
+        "--reset",
+        "--detach",
+        "--list",
+        "--stop",
+        "--ssh",
+        "--graphical",
+    ] {
+        let output = finish(appliance.boot().arg(option), b"");
+        assert_eq!(output.status.code(), Some(125), "{}", both(&output));
+        let name = option.split('=').next().unwrap();
+        let message =
+            format!("boot-stock: {name} needs Freezedry; install the package freezedry\n");
+        assert_eq!(stderr(&output), message);
+    }
+    let text = "packages: [bash, coreutils]\nboot: {storage: persistent}\n";
+    let Some(keeper) = Appliance::new("stock-keeper", text, Engine::Stock) else {
+        return;
+    };
+    let output = keeper.run(&["true"], b"");
+    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
+    assert!(
+        stderr(&output).contains("this appliance keeps data, which needs Freezedry"),
+        "{}",
+        both(&output)
+    );
+}

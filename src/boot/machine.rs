@@ -81,13 +81,7 @@ impl Machine {
     ) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-        ]);
+        add(&["-nodefaults", "-no-user-config", "-no-reboot"]);
         add(&["-machine", "pc"]);
         match accelerator {
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),

@@ -64,6 +64,8 @@ pub enum News<'a> {
     /// The guest runs: qemu has opened all files of the appliance, which may be
     /// replaced from now on.
     Running,
+    /// The appliance's `/init` has begun.
+    Up,
 }
 
 /// How it ended.
@@ -361,6 +363,7 @@ impl Session {
         }
         if let Some(at) = self.log.find(UP) {
             self.timings.up = Some(self.started.elapsed());
+            told(News::Up);
             if self.interactive {
                 if self.terminal.is_some() {
                     told(News::Decision("the console of the guest; Ctrl-] ends it\r"));

@@ -1,9 +1,9 @@
 //! The options of `freezedry boot` that give the guest something of the host's.
 
-use crate::appliance::kernel;
-use crate::appliance::modules::Index;
-use crate::boot::{Devices, Disk, Share, Transport};
-use crate::host::Host;
+use crate::boot::storage::{self, Storage};
+use crate::boot::{Devices, Disk, Screen, Share, Transport};
+use crate::cli::notice;
+use crate::description::{self, Boot};
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +18,32 @@ pub(super) struct DeviceOptions {
     /// Show the guest a directory, by default at /mnt/NAME and read-only; may be repeated
     #[arg(long = "share", value_name = "HOSTDIR[:GUESTDIR][:rw]")]
     shares: Vec<OsString>,
+    /// Keep a directory of the guest from one boot to the next, by default /home, /root and /srv;
+    /// may be repeated
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true,
+          default_missing_value = "", value_parser = kept)]
+    persist: Vec<String>,
+    /// Remove what was kept, and do no more
+    #[arg(long)]
+    pub(super) reset: bool,
+    /// Give the guest a screen, in a window
+    #[arg(long)]
+    graphical: bool,
+    /// Show its screen in another way: gtk, sdl, vnc=127.0.0.1:1 (port 5901; whoever can connect
+    /// sees and types), vnc=unix:/PATH
+    #[arg(long, value_name = "HOW", value_parser = screen)]
+    display: Option<Screen>,
+}
+
+fn screen(text: &str) -> Result<Screen, String> {
+    Screen::parse(text).map_err(str::to_owned)
+}
+
+fn kept(text: &str) -> Result<String, String> {
+    if text.is_empty() || description::is_kept(text) {
+        return Ok(text.to_owned());
+    }
+    Err("name a directory of the guest below the root, for example /var/lib/postgresql".into())
 }
 
 impl DeviceOptions {
@@ -60,25 +86,48 @@ impl DeviceOptions {
             disks,
             shares,
             transport,
+            ..Devices::default()
         })
+    }
+
+    /// The screen of the guest, if it is to have one.
+    pub(super) fn screen(&self, described: bool) -> Result<Option<Screen>> {
+        match &self.display {
+            Some(screen) => Ok(Some(screen.clone())),
+            None if self.graphical || described => Screen::window().map(Some),
+            None => Ok(None),
+        }
     }
 }
 
-/// Modules that the guest's kernel needs for `devices`; fails if it cannot have
-/// them.
-pub(super) fn modules(
-    devices: &Devices,
-    host: &Host,
-    request: &kernel::Request,
-) -> Result<Vec<String>> {
-    if devices.shares.is_empty() {
-        return Ok(Vec::new());
+impl DeviceOptions {
+    /// The directories that outlive the guest, each once.
+    pub(super) fn kept(&self, described: Option<&Boot>) -> Vec<String> {
+        let mut paths = described
+            .map(|boot| boot.persistent.clone())
+            .unwrap_or_default();
+        for path in &self.persist {
+            if path.is_empty() {
+                paths.extend(description::PERSISTENT.map(str::to_owned));
+            } else {
+                paths.push(path.clone());
+            }
+        }
+        // A directory comes before what lies in it, or would hide it.
+        paths.sort();
+        paths.dedup();
+        paths
     }
-    let kernel = kernel::choose(host.root(), request)?.kernel;
-    let needed = devices.transport.modules();
-    let closure = Index::load(&kernel.modules)?.closure(needed)?;
-    match closure.missing.first() {
-        Some(module) => Err(devices.transport.lacking(&kernel.version, module)),
-        None => Ok(needed.iter().map(|&name| name.to_owned()).collect()),
+}
+
+/// Removes what was kept of the appliance `name`, and says so.
+pub(super) fn reset(name: &str) -> Result<()> {
+    let removed = Storage::open(&storage::directory()?, name)?.reset()?;
+    for path in &removed {
+        notice(&format!("removed `{}`", path.display()));
     }
+    if removed.is_empty() {
+        notice(&format!("nothing was kept of `{name}`"));
+    }
+    Ok(())
 }
