@@ -52,6 +52,10 @@ impl Slot {
     /// Opens the place for `name` below `cache`, shared with others that only
     /// look; `waiting` is called first if somebody makes the appliance just now.
     pub fn open(cache: &Path, name: &str, waiting: &mut dyn FnMut(&Path)) -> Result<Self> {
+        if cache.starts_with("/var/tmp") {
+            // Anybody may make that first.
+            make_private(cache)?;
+        }
         let directory = cache.join(BUCKET).join(name);
         make_private(&directory)?;
         Self::in_directory(directory, waiting)
@@ -199,7 +203,9 @@ impl Scratch {
         loop {
             let directory = tempfile::Builder::new()
                 .prefix(&prefix)
-                .permissions(PermissionsExt::from_mode(0o755))
+                // What is made in it may hold what only root may read, until
+                // it has its modes.
+                .permissions(PermissionsExt::from_mode(0o700))
                 .tempdir_in(parent)
                 .map_err(cannot)?;
             let lock = files::open(directory.path())?;
@@ -220,6 +226,14 @@ impl Scratch {
         &self.path
     }
 
+    /// A directory in it, with the mode that it is to have in its place.
+    pub fn directory(&self) -> Result<PathBuf> {
+        let path = self.path.join("new");
+        let made = DirBuilder::new().mode(0o755).create(&path);
+        made.map_err(|e| Error::io("cannot create the directory", &path, e))?;
+        Ok(path)
+    }
+
     /// Removes what nobody uses any more.
     fn sweep(parent: &Path, prefix: &str) -> Result<()> {
         let cannot = |e| Error::io("cannot list", parent, e);
@@ -232,7 +246,7 @@ impl Scratch {
                 continue;
             };
             if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let _ = std::fs::remove_dir_all(entry.path());
+                let _ = remove_tree(&entry.path());
             }
         }
         Ok(())
@@ -242,7 +256,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What was made has been moved away, or is of no use.
-        let _ = std::fs::remove_dir_all(&self.path);
+        let _ = remove_tree(&self.path);
     }
 }
 
@@ -279,15 +293,23 @@ pub fn replace_directory(new: &Path, old: &Path) -> Result<()> {
     }
     let cwd = rustix::fs::CWD;
     match rustix::fs::renameat_with(cwd, new, cwd, old, RenameFlags::EXCHANGE) {
-        Ok(()) => remove_tree(new),
+        Ok(()) => {
+            // What is left of the old one is swept away later.
+            let _ = remove_tree(new);
+            Ok(())
+        }
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             // No exchange here: there is a short moment without `old`.
             let mut aside = new.as_os_str().to_owned();
             aside.push(".old");
             let aside = PathBuf::from(aside);
             rustix::fs::rename(old, &aside).map_err(cannot)?;
-            rustix::fs::rename(new, old).map_err(cannot)?;
-            remove_tree(&aside)
+            if let Err(e) = rustix::fs::rename(new, old) {
+                let _ = rustix::fs::rename(&aside, old); // the first error is the one to tell
+                return Err(cannot(e));
+            }
+            let _ = remove_tree(&aside);
+            Ok(())
         }
         // A directory of a lower layer of overlayfs cannot be renamed.
         Err(rustix::io::Errno::XDEV) => {
@@ -300,10 +322,24 @@ pub fn replace_directory(new: &Path, old: &Path) -> Result<()> {
 
 fn remove_tree(path: &Path) -> Result<()> {
     let result = match path.symlink_metadata() {
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path).or_else(|_| {
+            // A tree may have directories that not even their owner may write to.
+            open_up(path);
+            std::fs::remove_dir_all(path)
+        }),
         _ => std::fs::remove_file(path),
     };
     result.map_err(|e| Error::io("cannot remove", path, e))
+}
+
+/// Lets this user remove what lies in `directory`, as far as it is his.
+fn open_up(directory: &Path) {
+    let _ = std::fs::set_permissions(directory, PermissionsExt::from_mode(0o700));
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
 }
 
 /// Makes `path` a directory that is this user's and that nobody else may enter:

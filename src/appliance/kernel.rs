@@ -80,6 +80,10 @@ pub fn search_paths(root: &Path, request: &Request) -> Vec<PathBuf> {
         below(root, Path::new("/lib/modules")),
     ];
     paths.extend(request.image.iter().chain(&request.modules).cloned());
+    for (image, version) in candidates(root) {
+        let modules = below(root, &Path::new("/lib/modules").join(version));
+        paths.extend([image, modules.join("modules.dep"), modules]);
+    }
     paths
 }
 
@@ -227,7 +231,11 @@ fn candidates(root: &Path) -> Vec<(PathBuf, String)> {
             .strip_prefix("vmlinuz-")
             .or(name.strip_prefix("vmlinux-"))
         {
-            found.push((entry.path(), version.to_owned()));
+            // `vmlinuz-lts` says its version only inside.
+            let inside = head(&entry.path())
+                .ok()
+                .and_then(|head| bzimage_version(&head));
+            found.push((entry.path(), inside.unwrap_or_else(|| version.to_owned())));
         }
     }
     found.sort();

@@ -75,28 +75,26 @@ impl Appliance {
         [directory.to_owned(), kernel, initrd, root]
     }
 
-    /// Whether all three files are there and the image holds a file system.
+    /// Whether all three files are there and the image holds the whole of a
+    /// file system.
     pub fn is_whole(&self) -> bool {
-        let filled = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
-        filled(&self.kernel) && filled(&self.initrd) && self.uuid().is_ok()
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        let superblock = self.superblock();
+        let field = |at: usize| {
+            let bytes = superblock.as_ref().ok()?.get(at..at + 4)?;
+            Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?)))
+        };
+        // `s_blocks_count_lo` and `s_log_block_size`.
+        let size = match (field(0x4), field(0x18)) {
+            (Some(blocks), Some(log @ ..=6)) => blocks << (10 + log),
+            _ => return false,
+        };
+        length(&self.kernel) > 0 && length(&self.initrd) > 0 && length(&self.root) >= size
     }
 
     /// The UUID of the root file system, as `root=UUID=` wants it.
     pub fn uuid(&self) -> Result<String> {
-        let cannot = |e| Error::io("cannot read the file system in", &self.root, e);
-        let mut image = files::open(&self.root)?;
-        let mut superblock = [0; 1024];
-        image
-            .seek(SeekFrom::Start(SUPERBLOCK))
-            .and_then(|_| image.read_exact(&mut superblock))
-            .map_err(cannot)?;
-        if superblock[0x38..0x3a] != [0x53, 0xef] {
-            return Err(Error::input(format!(
-                "`{}` holds no ext2 file system",
-                self.root.display()
-            ))
-            .hint("remove the appliance; the next boot makes a new one"));
-        }
+        let superblock = self.superblock()?;
         let hex = |range: std::ops::Range<usize>| -> String {
             superblock[range]
                 .iter()
@@ -111,5 +109,24 @@ impl Appliance {
             hex(0x70..0x72),
             hex(0x72..0x78)
         ))
+    }
+
+    /// The superblock of the root file system; without its magic, an error.
+    fn superblock(&self) -> Result<[u8; 1024]> {
+        let cannot = |e| Error::io("cannot read the file system in", &self.root, e);
+        let mut image = files::open(&self.root)?;
+        let mut superblock = [0; 1024];
+        image
+            .seek(SeekFrom::Start(SUPERBLOCK))
+            .and_then(|_| image.read_exact(&mut superblock))
+            .map_err(cannot)?;
+        if superblock[0x38..0x3a] != [0x53, 0xef] {
+            return Err(Error::input(format!(
+                "`{}` holds no ext2 file system",
+                self.root.display()
+            ))
+            .hint("remove the appliance; the next boot makes a new one"));
+        }
+        Ok(superblock)
     }
 }

@@ -37,7 +37,12 @@ impl Plan {
             if let Node::Symlink(target) = &mut entry.node
                 && let Ok(below) = target.strip_prefix("/")
             {
-                *target = ["../".repeat(depth).as_ref(), below].iter().collect();
+                let relative: PathBuf = ["../".repeat(depth).as_ref(), below].iter().collect();
+                *target = if relative.as_os_str().is_empty() {
+                    PathBuf::from(".")
+                } else {
+                    relative
+                };
             }
         }
     }
@@ -115,6 +120,7 @@ mod tests {
             ),
             ("/init", "/sbin/init", "sbin/init"),
             ("/a/b", "c", "c"),
+            ("/all", "/", "."),
         ] {
             let mut plan = Plan {
                 entries: vec![Entry {

@@ -242,13 +242,13 @@ impl Planner<'_> {
                 // Root could read it; who will read the appliance could not.
                 ConfigState::Pristine | ConfigState::Edited if !self.gate.reads(&real) => {}
                 // A base image may bring its own.
-                ConfigState::Pristine if self.tree.get(&file.path).is_none() => {
+                ConfigState::Pristine if self.tree.look_at(&file.path).is_none() => {
                     pristine.insert(file.path);
                 }
-                ConfigState::Edited if self.tree.get(&file.path).is_none() => {
+                ConfigState::Edited if self.tree.look_at(&file.path).is_none() => {
                     self.report.edited.push(file.path);
                 }
-                ConfigState::Unverifiable if self.tree.get(&file.path).is_none() => {
+                ConfigState::Unverifiable if self.tree.look_at(&file.path).is_none() => {
                     self.report.unverifiable.push(file.path);
                 }
                 _ => {}

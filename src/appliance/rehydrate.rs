@@ -10,11 +10,13 @@ use super::planner::{self, Options, Report};
 use super::readers::{Gate, Readers};
 use super::stamp::{Fingerprint, Stamp, Standing};
 use super::{Appliance, STAMP, initrd, newer, system};
+use crate::glob::{Directories, Wildcards, below};
 use crate::host::Host;
 use crate::node::{Content, Node};
 use crate::{Error, Result, files, skeleton};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What to rehydrate, and how.
 #[derive(Debug, Clone)]
@@ -109,6 +111,9 @@ pub struct Prepared {
     pub modules: usize,
     initrd: Vec<u8>,
     fingerprint: Fingerprint,
+    /// Of all that was looked at, from before it was looked at: a change in
+    /// between makes the appliance look outdated, not fresh.
+    inputs: String,
 }
 
 /// The plan that [`make`] would carry out, without carrying it out.
@@ -128,21 +133,22 @@ pub fn plan_for(request: &Request, host: &Host) -> Result<(Plan, Report)> {
 /// `out` appears whole or not at all.
 pub fn make(request: &Request, host: &Host, out: &Path) -> Result<Rehydration> {
     let prepared = prepare(request, host)?;
-    write(&prepared, request, host, out)?;
+    write(&prepared, request, out)?;
     Ok(prepared.into_rehydration())
 }
 
 /// Carries out what was prepared, in the directory `out`, which appears whole
 /// or not at all.
-pub fn write(prepared: &Prepared, request: &Request, host: &Host, out: &Path) -> Result<()> {
+pub fn write(prepared: &Prepared, request: &Request, out: &Path) -> Result<()> {
     let scratch = Scratch::beside(out)?;
-    fill(prepared, request, scratch.path())?;
+    let made = scratch.directory()?;
+    fill(prepared, request, &made)?;
     let stamp = Stamp {
-        inputs: inputs(request, host)?,
+        inputs: prepared.inputs.clone(),
         plan: prepared.fingerprint.hex(),
     };
-    stamp.write(&scratch.path().join(STAMP))?;
-    cache::replace_directory(scratch.path(), out)
+    stamp.write(&made.join(STAMP))?;
+    cache::replace_directory(&made, out)
 }
 
 /// Makes the root file system of the appliance as the directory tree `out`,
@@ -159,6 +165,10 @@ pub fn write_chroot(plan: &Plan, out: &Path) -> Result<Skipped> {
     let scratch = Scratch::beside(out)?;
     let tree = scratch.path().join("root");
     let skipped = chroot::write(plan, &tree)?;
+    // When it was made is all that tells whether it is newer than its inputs.
+    files::open(&tree)?
+        .set_modified(SystemTime::now())
+        .map_err(|e| Error::io("cannot set the time of", &tree, e))?;
     cache::replace_directory(&tree, out)?;
     Ok(skipped)
 }
@@ -205,7 +215,7 @@ pub fn outdated(
         && stamp.plan == prepared.fingerprint.hex()
     {
         // Something that was looked at has changed, but nothing that goes in.
-        let inputs = inputs(request, host)?;
+        let inputs = prepared.inputs.clone();
         Stamp { inputs, ..stamp }.write(&out.join(STAMP))?;
         return Ok(None);
     }
@@ -342,11 +352,18 @@ fn inputs(request: &Request, host: &Host) -> Result<String> {
     for path in kernel::search_paths(host.root(), &request.kernel) {
         print.identity(&path);
     }
+    let mut directories = Directories::new(host.root());
+    for pattern in skeleton::host_files(&request.skeleton)? {
+        for path in directories.expand(pattern, Wildcards::default())? {
+            print.identity(&below(host.root(), &path));
+        }
+    }
     Ok(print.hex())
 }
 
 /// Finds out all that is needed to write an appliance, without writing it.
 pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
+    let inputs = inputs(request, host)?;
     let skeleton = skeleton::read(&request.skeleton)?;
     let readers = request.options.readers;
     let wanted = kernel::Request {
@@ -404,6 +421,7 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
         .number(request.link_kernel.into())
         .number(request.size.unwrap_or(0));
     Ok(Prepared {
+        inputs,
         plan,
         report,
         initrd,
@@ -449,9 +467,17 @@ fn set_mode(path: &Path, mode: u32) -> Result<()> {
         .map_err(|e| Error::io("cannot set the mode of", path, e))
 }
 
-/// Whether an entry holds bytes of the host that not everybody may read.
+/// Whether an entry holds bytes of the host that not everybody may read, or may
+/// get at.
 pub(super) fn is_secret(entry: &Entry) -> bool {
-    matches!(entry.node, Node::File(Content::Host { .. })) && entry.mode & 0o004 == 0
+    let Node::File(Content::Host { path, .. }) = &entry.node else {
+        return false;
+    };
+    let closed = |directory: &Path| {
+        let mode = std::fs::metadata(directory).map_or(0, |meta| meta.permissions().mode());
+        mode & 0o001 == 0
+    };
+    entry.mode & 0o004 == 0 || path.ancestors().skip(1).any(closed)
 }
 
 /// A UUID that depends on nothing but what is in the appliance.

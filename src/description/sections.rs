@@ -68,7 +68,10 @@ pub(super) fn description(
         version: version?,
         release: release.unwrap_or_else(|| "1".into()),
         epoch,
-        description: text.map_or_else(|| summary.clone(), |text| text.trim().to_owned()),
+        description: text
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| summary.clone()),
         summary,
         license: license?,
         maintainer: maintainer?,

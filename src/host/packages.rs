@@ -72,6 +72,8 @@ pub enum ConfigState {
     /// Its package recorded a digest that this program cannot compute, so that
     /// nobody knows.
     Unverifiable,
+    /// Its package brings no content of it: an RPM `%ghost`.
+    Ghost,
 }
 
 /// A configuration file that its package brought.

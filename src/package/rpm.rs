@@ -182,9 +182,19 @@ pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
 
 /// Paragraphs in lines of at most 79 characters.
 pub(super) fn paragraphs(text: &str) -> String {
-    let paragraphs = text
-        .split("\n\n")
-        .map(|paragraph| super::deb::wrap(paragraph, 79).join("\n"));
+    // A line of a spec file that begins with `%files` and the like begins a
+    // section, wherever it stands.
+    let line = |line: String| {
+        if line.starts_with('%') {
+            format!(" {line}")
+        } else {
+            line
+        }
+    };
+    let paragraphs = text.split("\n\n").map(|paragraph| {
+        let lines = super::deb::wrap(paragraph, 79).into_iter().map(line);
+        lines.collect::<Vec<_>>().join("\n")
+    });
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 

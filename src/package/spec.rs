@@ -47,7 +47,7 @@ pub(super) fn render(source: &Source<'_>, changelog: Changelog) -> Result<String
         "settings": description.rehydrate == Rehydrate::AtInstall,
         "state_install": state_install(&fedora),
         "state": state(&fedora),
-        "scriptlets": escape(&scriptlets(&fedora)),
+        "scriptlets": scriptlets(&fedora),
         "changelog": escape(&changelog),
     });
     let text = templates::render("appliance.spec.hbs", SPEC, &data)?;
@@ -91,9 +91,12 @@ fn relations(contents: &Contents<'_>) -> String {
 }
 
 fn prepare(contents: &Contents<'_>) -> String {
+    // supermin takes names of packages, not capabilities.
+    let mut names = contents.names();
+    names.retain(|name| !name.contains(['(', '/']));
     format!(
         "supermin --prepare --use-installed -o supermin.d {}\n",
-        contents.names().join(" ")
+        names.join(" ")
     )
 }
 
@@ -124,8 +127,9 @@ fn state(contents: &Contents<'_>) -> String {
 }
 
 fn scriptlets(contents: &Contents<'_>) -> String {
-    let section =
-        |scriptlet: &Scriptlet| format!("{}\n{}\n", scriptlet.moment.name(), scriptlet.text);
+    let section = |scriptlet: &Scriptlet| {
+        format!("{}\n{}\n", scriptlet.moment.name(), escape(&scriptlet.text))
+    };
     contents.scriptlets.iter().map(section).collect()
 }
 

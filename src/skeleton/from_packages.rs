@@ -77,7 +77,8 @@ pub fn configuration(
     let listed: BTreeSet<PathBuf> = states.keys().cloned().collect();
     for file in database.files(packages)? {
         let known = states.get(&file.path);
-        if !file.config && !listed.contains(&file.path) {
+        let ghost = known == Some(&ConfigState::Ghost) && !as_they_are;
+        if ghost || !file.config && !listed.contains(&file.path) {
             continue;
         }
         if as_they_are || known == Some(&ConfigState::Pristine) {

@@ -15,7 +15,7 @@ mod sniff;
 
 pub use archive::{Member, pack, unpack};
 pub use prepare::{DEFAULT_TIMESTAMP, Prepared, Request, prepare, timestamp, write};
-pub use read::{read, read_v4};
+pub use read::{host_files, read, read_v4};
 
 use crate::glob::Wildcards;
 use std::ffi::OsString;

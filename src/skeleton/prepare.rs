@@ -178,7 +178,7 @@ impl Prepared {
                     self.unverifiable.push(file.path);
                 }
                 ConfigState::Unreadable => wanted.push(file.path),
-                ConfigState::Missing => {}
+                ConfigState::Missing | ConfigState::Ghost => {}
             }
         }
         if let Some(options) = request.download {

@@ -5,7 +5,7 @@ use super::{BaseImage, Skeleton, Visited, archive, cpio, list};
 use crate::compression::{self, decompress, first_stream};
 use crate::glob::Wildcards;
 use crate::{Error, Result, files};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,27 @@ use std::path::{Path, PathBuf};
 /// whose files are read in the order of their names, and those below it.
 pub fn read(inputs: &[PathBuf]) -> Result<Skeleton> {
     read_as(inputs, Wildcards::Glob)
+}
+
+/// The patterns of host files alone, from lists that are not compressed: what
+/// has to be looked at to know whether an appliance is fresh, without reading
+/// archives.
+pub fn host_files(inputs: &[PathBuf]) -> Result<Vec<OsString>> {
+    let mut found = Vec::new();
+    for input in inputs {
+        if input.is_dir() {
+            let entries =
+                std::fs::read_dir(input).map_err(|e| Error::io("cannot list", input, e))?;
+            let inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            found.extend(host_files(&inside)?);
+        } else if input.is_file() {
+            let content = files::read(input)?;
+            if content.starts_with(b"/") {
+                found.extend(list::lines(&content).lines.into_iter().map(OsStr::to_owned));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The same as supermin 4 does it: hidden files and backups (`*~`) in a

@@ -1,7 +1,8 @@
 //! Realising a plan as a directory tree: no child process, no following of
 //! symlinks.
 
-use super::sink::{clone_range, open_source};
+use super::ext2::Extent;
+use super::sink::{copy, open_source};
 use crate::appliance::plan::{Entry, Plan};
 use crate::node::{Content, Node};
 use crate::{Error, Result};
@@ -9,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, X
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// What could not be made, because only root may.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,18 +88,17 @@ fn write_file(content: &Content, path: &Path) -> Result<()> {
     match content {
         Content::Bytes(bytes) => file.write_all(bytes).map_err(cannot)?,
         Content::Host { path: source, size } => {
-            let (mut from, _) = open_source(source, *size)?;
-            // Length 0 means up to the end.
-            if clone_range(&file, 0, &from, 0, 0).is_err() {
-                let copied = io::copy(&mut from, &mut file).map_err(cannot)?;
-                if copied != *size {
-                    return Err(Error::host(format!(
-                        "`{}` was changed while it was copied",
-                        source.display()
-                    ))
-                    .hint("try again"));
-                }
-            }
+            let (from, sparse) = open_source(source, *size)?;
+            let whole = Extent {
+                offset: 0,
+                source_offset: 0,
+                length: *size,
+                content,
+            };
+            // Holes stay holes.
+            file.set_len(*size).map_err(cannot)?;
+            copy(&file, &whole, &from, sparse, &AtomicBool::new(true))
+                .map_err(|e| Error::io("cannot copy", source, e))?;
         }
     }
     Ok(())

@@ -116,7 +116,7 @@ pub(super) fn open_source(path: &Path, size: u64) -> Result<(File, bool)> {
     Ok((file, meta.blocks() * 512 < meta.len()))
 }
 
-fn copy(
+pub(super) fn copy(
     image: &File,
     extent: &Extent<'_>,
     source: &File,
@@ -212,7 +212,7 @@ struct CloneRange {
 
 /// Shares `length` bytes, a whole number of blocks.
 #[allow(unsafe_code)]
-pub(super) fn clone_range(
+fn clone_range(
     image: &File,
     offset: u64,
     source: &File,

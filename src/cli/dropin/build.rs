@@ -61,7 +61,7 @@ fn ext2(arguments: &Arguments, request: &Request, host: &Host, voice: Voice) -> 
             prepared.modules
         ),
     );
-    appliance::write(&prepared, request, host, out)?;
+    appliance::write(&prepared, request, out)?;
     voice.say(
         1,
         &format!("renaming the finished directory to {}", out.display()),

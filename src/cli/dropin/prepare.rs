@@ -1,11 +1,13 @@
 //! `supermin --prepare`.
 
-use super::Voice;
 use super::arguments::Arguments;
+use super::{Voice, warn};
 use crate::appliance::cache::{self, Scratch};
-use crate::host::Host;
+use crate::family::Family;
+use crate::host::{Host, Manager};
 use crate::skeleton::from_packages::{self, Selection};
-use crate::{Result, files};
+use crate::{Error, Result, files};
+use std::os::unix::fs::PermissionsExt;
 
 pub(super) fn run(arguments: &Arguments, host: &Host, voice: Voice) -> Result<()> {
     let names: Vec<String> = arguments
@@ -27,7 +29,16 @@ pub(super) fn run(arguments: &Arguments, host: &Host, voice: Voice) -> Result<()
         );
         voice.list(1, paths.iter().map(|path| path.display()));
     }
-    for note in configuration.download(host, arguments.packager_config.as_deref())? {
+    // As in supermin: apt and zypper have no use for it.
+    let takes_config = match host.manager() {
+        Manager::Rpm => host.family() != Family::Suse,
+        manager => manager == Manager::Pacman,
+    };
+    let config = arguments
+        .packager_config
+        .as_deref()
+        .filter(|_| takes_config);
+    for note in configuration.download(host, config)? {
         voice.say(1, &note);
     }
     let members = &mut configuration.members;
@@ -37,11 +48,26 @@ pub(super) fn run(arguments: &Arguments, host: &Host, voice: Voice) -> Result<()
     let made = from_packages::skeleton(&selection, members, host)?;
     let out = &arguments.output;
     let scratch = Scratch::beside(out)?;
+    let directory = scratch.directory()?;
     for (name, content) in &made {
         voice.say(1, &format!("writing {}", out.join(name).display()));
-        files::write(scratch.path().join(name), content)?;
+        files::write(directory.join(name), content)?;
     }
-    cache::replace_directory(scratch.path(), out)?;
+    if members.iter().any(|member| member.mode & 0o004 == 0) {
+        // It holds what not everybody may read, and stays so.
+        let path = directory.join("base.tar.gz");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))
+            .map_err(|e| Error::io("cannot set the mode of", &path, e))?;
+        let secret = members.iter().filter(|member| member.mode & 0o004 == 0);
+        let names: Vec<String> = secret
+            .map(|member| member.path.display().to_string())
+            .collect();
+        warn(&format!(
+            "only you may read base.tar.gz, because of what is in it: {}",
+            names.join(", ")
+        ));
+    }
+    cache::replace_directory(&directory, out)?;
     voice.say(
         1,
         &format!("renaming the finished directory to {}", out.display()),

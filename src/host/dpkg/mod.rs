@@ -88,12 +88,13 @@ impl Dpkg {
         for record in status::amended(status::parse(text), status::parse(journal)) {
             // In these states all files are there and configured.
             let settled = record.state == "installed";
+            if record.name == "dpkg" {
+                // dpkg itself is always of the native architecture, also while
+                // it is being upgraded.
+                record.architecture.clone_into(&mut database.native);
+            }
             if !settled && !record.state.starts_with("triggers-") {
                 continue;
-            }
-            if record.name == "dpkg" {
-                // dpkg itself is always of the native architecture.
-                record.architecture.clone_into(&mut database.native);
             }
             let id = database.packages.len();
             let by_name = database.by_name.entry(record.name.to_owned());

@@ -20,13 +20,12 @@ mod algorithm {
 /// Compares `real` with what its package brought; `algorithm` is whose digest
 /// the package recorded.
 pub(super) fn state(file: &File, algorithm: u32, real: &Path) -> ConfigState {
+    if file.ghost {
+        return ConfigState::Ghost;
+    }
     let Ok(meta) = real.symlink_metadata() else {
         return ConfigState::Missing;
     };
-    if file.ghost {
-        // Whatever it holds came from somewhere else.
-        return ConfigState::Edited;
-    }
     let same = |same: bool| {
         if same {
             ConfigState::Pristine
