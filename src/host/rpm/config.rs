@@ -99,8 +99,8 @@ mod tests {
             ("link", config("", "other"), 8, ConfigState::Edited),
             ("", config("", ""), 8, ConfigState::Pristine),
             ("file", config("", ""), 8, ConfigState::Edited),
-            ("file", ghost.clone(), 8, ConfigState::Edited),
-            ("none", ghost, 8, ConfigState::Missing),
+            ("file", ghost.clone(), 8, ConfigState::Ghost),
+            ("none", ghost, 8, ConfigState::Ghost),
         ] {
             let state = state(&file, algorithm, &path(name));
             assert_eq!(state, expected, "{name} {file:?} {algorithm}");
