@@ -66,7 +66,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 8);
+    assert!(descriptions.len() >= 9);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -425,4 +425,43 @@ fn builder_makes_a_program_that_runs_on_the_host() {
     assert_eq!(run(&mut Command::new(program)), "built in a box\n");
     let interfaces = std::fs::read_to_string(project.path().join("interfaces")).unwrap();
     assert_eq!(interfaces, "lo\n");
+}
+
+#[test]
+fn database_keeps_its_data_when_the_host_is_updated() {
+    let Some(first) = example("database") else {
+        return;
+    };
+    let data = first.dir.path().join("data");
+    let boot = |appliance: &Appliance, words: &[&str], input: &str| {
+        let mut boot = appliance.boot();
+        boot.env("XDG_DATA_HOME", &data).args(words);
+        finish(&mut boot, input.as_bytes())
+    };
+    let sql = "CREATE TABLE parts (name text PRIMARY KEY);\n\
+               INSERT INTO parts VALUES ('bolt'), ('nut');\n\
+               SELECT nothing;\nINSERT INTO parts VALUES ('never');\n";
+    let output = boot(&first, &[], sql);
+    assert_eq!(output.status.code(), Some(3), "{}", both(&output));
+    assert_eq!(stdout(&output), "CREATE TABLE\nINSERT 0 2\n");
+
+    // The appliance is made anew, as after an update; then it is as if the data
+    // were those of another major version.
+    let new = "files:\n  - {path: /etc/updated, content: \"new root\\n\"}\n";
+    let second = edited("database", |text| text.replace("files:\n", new)).unwrap();
+    let script = "
+        set -e
+        cat /etc/updated
+        select='SELECT name FROM parts ORDER BY name'
+        database psql -qtA -c \"$select\" -c \"INSERT INTO parts VALUES ('screw')\"
+        cd /var/lib/postgresql
+        mv [0-9]* 9
+        database psql -qtA -c \"$select\"";
+    let output = boot(&second, &["--", "sh", "-c", script], "");
+    assert_eq!(good(&output), "new root\nbolt\nnut\nbolt\nnut\nscrew\n");
+    assert!(
+        both(&output).contains("taking over the data of another version"),
+        "{}",
+        both(&output)
+    );
 }
