@@ -21,10 +21,7 @@ pub(super) fn run(arguments: &Arguments, host: &Host, voice: Voice) -> Result<()
         from_packages::configuration(&selection.closure, host, arguments.use_installed)?;
     for (&package, paths) in &configuration.changed {
         let package = &host.packages()?.packages()[package];
-        voice.say(
-            1,
-            &format!("changed on this system, so downloading {package} for:"),
-        );
+        voice.say(1, &format!("changed on this system, so downloading {package} for:"));
         voice.list(1, paths.iter().map(|path| path.display()));
     }
     for note in configuration.download(host, arguments.packager_config.as_deref())? {
