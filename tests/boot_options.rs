@@ -527,3 +527,28 @@ fn a_graphical_guest_has_a_screen() {
         stdout(&guest.boot(&["--list"])).is_empty()
     });
 }
+
+/// The kernel would cut it off without a word, and shares would be missing.
+#[test]
+fn more_than_the_kernel_s_command_line_holds_is_refused() {
+    if !can_share() {
+        return;
+    }
+    let Some(appliance) = Appliance::new("long", SMALL, Engine::Freezedry) else {
+        return;
+    };
+    let mut boot = appliance.boot();
+    for index in 0..12 {
+        let source = appliance.dir.path().join(format!("{index}"));
+        std::fs::create_dir(&source).unwrap();
+        let target = format!("/{index}{}", "x".repeat(180));
+        boot.arg(format!("--share={}:{target}", source.display()));
+    }
+    let output = finish(boot.args(["--", "true"]), b"");
+    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
+    assert!(
+        stderr(&output).contains("share or keep fewer directories"),
+        "{}",
+        both(&output)
+    );
+}
