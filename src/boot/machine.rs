@@ -39,6 +39,10 @@ pub(super) const PORTS: [&str; 4] = [
     "freezedry.stderr",
 ];
 
+/// What the kernel reads of its command line, in bytes: `COMMAND_LINE_SIZE` on
+/// x86, with its NUL byte.
+const COMMAND_LINE: usize = 2047;
+
 /// Names of qemu, by preference; the last is where RHEL hides it.
 const NAMES: [&str; 3] = ["qemu-system-x86_64", "qemu-kvm", "/usr/libexec/qemu-kvm"];
 
@@ -148,6 +152,13 @@ impl Machine {
         for parameter in parameters {
             line.push(' ');
             line.push_str(parameter);
+        }
+        if line.len() > COMMAND_LINE {
+            return Err(Error::input(format!(
+                "the kernel's command line would have {} bytes, of {COMMAND_LINE} that it reads",
+                line.len()
+            ))
+            .hint("share or keep fewer directories, or with shorter paths"));
         }
         Ok(line)
     }

@@ -50,11 +50,12 @@ pub struct Claim {
 const LONGEST_SOCKET: usize = 107;
 
 impl Registry {
-    /// The registry of this user: `$XDG_RUNTIME_DIR/freezedry`, else `run` in the
-    /// `cache`.
+    /// The registry of this user: `$XDG_RUNTIME_DIR/freezedry` if there is such a
+    /// directory (after su(1) there often is none), else `run` in the `cache`.
     pub fn of_user(cache: &Path) -> Self {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        Self(match runtime.filter(|path| path.is_absolute()) {
+        let there = |path: &PathBuf| path.is_absolute() && path.is_dir();
+        Self(match runtime.filter(there) {
             Some(runtime) => runtime.join("freezedry"),
             None => cache.join("run"),
         })

@@ -3,6 +3,7 @@
 mod background;
 mod devices;
 mod extras;
+mod ssh;
 
 use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};

@@ -2,7 +2,7 @@
 //! among the guests in the background.
 
 use super::background::{self, Background};
-use super::{Arguments, Settings, devices};
+use super::{Arguments, Settings, devices, ssh};
 use crate::appliance::modules::Index;
 use crate::appliance::{self, Appliance, Request, cache, initrd, kernel};
 use crate::boot::registry::Registry;
@@ -53,7 +53,7 @@ pub(super) fn instead(
     }
     if background.ssh {
         let words = &arguments.command;
-        return background::ssh(&registry, name, words, persistent).map(Some);
+        return ssh::run(&registry, name, words, persistent).map(Some);
     }
     Ok(None)
 }
@@ -84,20 +84,20 @@ impl Extras {
         let mut background = None;
         if let Some(entry) = &arguments.background.entry {
             let registry = Registry::of_user(&cache::directory());
-            let mut ssh = None;
+            let mut login = None;
             if arguments.background.ssh {
-                devices.authorized_key = Some(background::public_key()?);
+                devices.authorized_key = Some(ssh::public_key()?);
                 let ports = &mut settings.network.get_or_insert_default().ports;
                 if !ports.iter().any(|(_, guest)| *guest == 22) {
-                    ports.push((background::free_port()?, 22));
+                    ports.push((ssh::free_port()?, 22));
                 }
                 let port = ports.iter().find(|(_, guest)| *guest == 22);
-                ssh = port.map(|(host, _)| *host);
+                login = port.map(|(host, _)| *host);
             }
             let network = settings.network.as_ref();
             let ports = network.map(|network| &network.ports[..]);
             let ports = ports.unwrap_or_default();
-            background = Some(Background::enter(&registry, entry, ports, ssh)?);
+            background = Some(Background::enter(&registry, entry, ports, login)?);
             devices.monitor = Some(registry.file(entry, "qmp"));
             wished.extend(background::BUTTON);
         }
