@@ -320,8 +320,8 @@ fn configuration_files_are_edited_when_rpm_says_so() {
             ("removed", ConfigState::Missing),
             ("link-kept", ConfigState::Pristine),
             ("link-changed", ConfigState::Edited),
-            ("ghost-made", ConfigState::Edited),
-            ("ghost-missing", ConfigState::Missing),
+            ("ghost-made", ConfigState::Ghost),
+            ("ghost-missing", ConfigState::Ghost),
         ]);
         assert_eq!(ours, expected, "{algorithm}");
         // A ghost is allowed to differ and to be missing, so rpm says nothing.
