@@ -34,20 +34,23 @@ fn output(command: &mut Command) -> Output {
 
 /// What a path is: type, mode, owner, and content or link target.
 fn tree(root: &Path) -> BTreeMap<String, String> {
+    let sh = |script: &str| run(Command::new("sh").args(["-c", script, "sh"]).arg(root));
     // Symlinks have no mode worth comparing, directories no size.
-    let script = "cd \"$1\" && find . -path ./lost+found -prune -o \
-        \\( -type f -printf '%P\\t%y %m %U %G %s ' -exec sha256sum {} \\; \\) -o \
-        -type l -printf '%P\\t%y %U %G %l\\n' -o -printf '%P\\t%y %m %U %G\\n'";
-    let listing = run(Command::new("sh").args(["-c", script, "sh"]).arg(root));
-    listing
-        .lines()
-        .filter_map(|line| line.split_once('\t'))
-        .map(|(path, what)| {
-            // sha256sum repeats the path.
-            let what = what.split("  ./").next().unwrap_or(what);
-            (path.to_owned(), what.to_owned())
-        })
-        .collect()
+    let listing = sh("cd \"$1\" && find . -path ./lost+found -prune -o \
+        -type f -printf '%P\\t%y %m %U %G %s\\n' -o \
+        -type l -printf '%P\\t%y %U %G %l\\n' -o -printf '%P\\t%y %m %U %G\\n'");
+    let lines = listing.lines().filter_map(|line| line.split_once('\t'));
+    let mut tree: BTreeMap<String, String> = lines
+        .map(|(path, what)| (path.to_owned(), what.to_owned()))
+        .collect();
+    let sums = sh("cd \"$1\" && find . -type f -exec sha256sum {} +");
+    for (sum, path) in sums.lines().filter_map(|line| line.split_once("  ./")) {
+        if let Some(what) = tree.get_mut(path) {
+            what.push(' ');
+            what.push_str(sum);
+        }
+    }
+    tree
 }
 
 /// [`tree`] of the root file system in an image.
