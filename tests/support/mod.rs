@@ -4,6 +4,7 @@
 pub(crate) mod appliance;
 pub(crate) mod own_packages;
 pub(crate) mod pacman;
+pub(crate) mod screen;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
