@@ -4,6 +4,7 @@
 use crate::boot_options::can_share;
 use crate::packages::{lintian_is_content, package, rpmlint_is_content};
 use crate::support::appliance::{Appliance, Running, finish, qemus, wait_for};
+use crate::support::screen::{look, type_text};
 use crate::support::{both, freezedry, require, run, skip, source};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 9);
+    assert!(descriptions.len() >= 10);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -464,4 +465,32 @@ fn database_keeps_its_data_when_the_host_is_updated() {
         "{}",
         both(&output)
     );
+}
+
+#[test]
+fn desktop_shows_a_window_and_takes_the_keyboard() {
+    /// Of the terminal, its text, and the title that the window manager adds.
+    const PAPER: u32 = 0x00fd_f6e3;
+    const INK: u32 = 0x0007_3642;
+    const TITLE: u32 = 0x002a_a198;
+    let Some(appliance) = example("desktop") else {
+        return;
+    };
+    let socket = appliance.dir.path().join("vnc");
+    let mut boot = appliance.boot();
+    let running = Running::start(boot.arg(format!("--display=vnc=unix:{}", socket.display())));
+    let mut ink = 0;
+    wait_for("the terminal", || {
+        let Ok(picture) = look(&socket) else {
+            return false;
+        };
+        ink = picture.count(INK);
+        picture.count(PAPER) > 100_000 && picture.count(TITLE) > 1_000 && ink > 0
+    });
+    type_text(&socket, "ls\n").unwrap();
+    wait_for("what the shell says", || {
+        look(&socket).unwrap().count(INK) > ink + 300
+    });
+    type_text(&socket, "exit\n").unwrap();
+    assert_eq!(running.end(), Some(0));
 }

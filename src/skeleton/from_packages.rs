@@ -120,16 +120,19 @@ impl Configuration {
     pub fn download(&mut self, host: &Host, config: Option<&Path>) -> Result<Vec<String>> {
         let wanted: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
         let options = download::Options { config };
-        let downloaded = download::configuration(host, &wanted, options)
-            .map_err(|e| match e.advice() {
+        let downloaded =
+            download::configuration(host, &wanted, options).map_err(|e| match e.advice() {
                 Some(_) => e,
-                None => e.hint("to take configuration files as they are here, give --use-installed"),
+                None => {
+                    e.hint("to take configuration files as they are here, give --use-installed")
+                }
             })?;
         let limit = timestamp::source_date_epoch(u32::MAX)?;
-        self.members.extend(downloaded.files.into_iter().map(|file| {
-            let time = u32::try_from(file.mtime).unwrap_or(0).min(limit);
-            Member::file(file.path, file.mode, time, file.content)
-        }));
+        self.members
+            .extend(downloaded.files.into_iter().map(|file| {
+                let time = u32::try_from(file.mtime).unwrap_or(0).min(limit);
+                Member::file(file.path, file.mode, time, file.content)
+            }));
         Ok([downloaded.commands, downloaded.notes].concat())
     }
 }

@@ -23,7 +23,10 @@ pub(super) fn run(arguments: &Arguments, host: &Host, voice: Voice) -> Result<()
         from_packages::configuration(&selection.closure, host, arguments.use_installed)?;
     for (&package, paths) in &configuration.changed {
         let package = &host.packages()?.packages()[package];
-        voice.say(1, &format!("changed on this system, so downloading {package} for:"));
+        voice.say(
+            1,
+            &format!("changed on this system, so downloading {package} for:"),
+        );
         voice.list(1, paths.iter().map(|path| path.display()));
     }
     // As in supermin: apt and zypper have no use for it.
