@@ -5,11 +5,8 @@ pub(crate) mod appliance;
 pub(crate) mod console;
 pub(crate) mod own_packages;
 pub(crate) mod pacman;
-<<<<<<< HEAD
 pub(crate) mod rpm;
-=======
 pub(crate) mod screen;
->>>>>>> gallery
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
