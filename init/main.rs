@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod mounts;
 mod sys;
 mod text;
 
@@ -76,10 +77,15 @@ extern "C" fn start(stack: *const usize) -> ! {
         }
     };
     let quiet = text::words(line).any(|word| word == b"quiet");
-    load_modules(quiet);
+    load_modules(c"/modules", quiet);
+    // Those that this boot alone needs.
+    load_modules(c"/modules.more", quiet);
+    sys::unlink(c"/init");
 
-    let device = find_root(text::value(line, b"root="));
+    let device = find_device(text::value(line, b"root="));
     mount_root(&device, text::words(line).any(|word| word == b"ro"));
+    mounts::kept(line);
+    mounts::shares(line);
     if !quiet {
         say(&[b"chroot"]);
     }
@@ -92,11 +98,11 @@ const VERSION: &str = match option_env!("FREEZEDRY_VERSION") {
     None => "(unknown)",
 };
 
-/// Loads the modules that `/modules` lists, in that order, and frees their memory.
-fn load_modules(quiet: bool) {
-    let mut list = [0; 16384];
-    let length = File::open(c"/modules").and_then(|file| file.read(&mut list));
-    for name in text::lines(&list[..length.unwrap_or(0)]) {
+/// Loads the modules that `list` names, in that order, and frees their memory.
+fn load_modules(list: &CStr, quiet: bool) {
+    let mut names = [0; 16384];
+    let length = File::open(list).and_then(|file| file.read(&mut names));
+    for name in text::lines(&names[..length.unwrap_or(0)]) {
         let path = Text::of(&[b"/", name]);
         if !quiet {
             say(&[b"internal insmod ", name]);
@@ -115,8 +121,7 @@ fn load_modules(quiet: bool) {
         }
         sys::unlink(path.as_cstr());
     }
-    sys::unlink(c"/modules");
-    sys::unlink(c"/init");
+    sys::unlink(list);
 }
 
 /// What is wanted as the root device.
@@ -127,8 +132,8 @@ enum Wanted<'a> {
     Any,
 }
 
-/// Waits for the root device; its path.
-fn find_root(root: Option<&[u8]>) -> Text {
+/// Waits for the device that `root=` asks for; its path.
+fn find_device(root: Option<&[u8]>) -> Text {
     let wanted = match root {
         None => Wanted::Any,
         Some(root) => match (root.strip_prefix(b"UUID="), root.strip_prefix(b"/dev/")) {

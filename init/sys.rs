@@ -104,11 +104,19 @@ pub fn unlink(path: &CStr) {
 }
 
 pub const MS_RDONLY: usize = 1;
+pub const MS_NOSUID: usize = 2;
+pub const MS_NODEV: usize = 4;
 pub const MS_NOATIME: usize = 1024;
+pub const MS_BIND: usize = 4096;
 pub const MS_MOVE: usize = 8192;
 
 pub fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: usize) -> Result<usize, Errno> {
-    call(MOUNT, pointer(source), pointer(target), pointer(kind), flags, 0)
+    mount_with(source, target, kind, flags, c"")
+}
+
+/// Mounts with options of the file system's own.
+pub fn mount_with(source: &CStr, target: &CStr, kind: &CStr, flags: usize, data: &CStr) -> Result<usize, Errno> {
+    call(MOUNT, pointer(source), pointer(target), pointer(kind), flags, pointer(data))
 }
 
 pub fn chdir(path: &CStr) -> Result<usize, Errno> {

@@ -1,6 +1,7 @@
 //! Running other programs, with the end of their standard error in our message.
 
 use crate::{Error, Result, error::Kind};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
@@ -73,6 +74,24 @@ pub fn die_with_parent(command: &mut Command) -> &mut Command {
             // The parent may have died before the call above.
             if rustix::process::getppid() != Some(parent) {
                 return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Lets the child inherit these descriptors, which have to stay open until it
+/// has been started.
+#[allow(unsafe_code)]
+pub fn inherit(command: &mut Command, descriptors: Vec<RawFd>) -> &mut Command {
+    // SAFETY: the closure makes one system call for each descriptor, in the
+    // forked child, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            for &number in &descriptors {
+                // SAFETY: the caller keeps the descriptors open.
+                let descriptor = BorrowedFd::borrow_raw(number);
+                rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
             }
             Ok(())
         })

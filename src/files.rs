@@ -32,6 +32,18 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| Error::io("cannot create directory", path, e))
 }
 
+/// Makes `path` and the directories above it, those that are new for this user alone.
+pub fn create_private_dir_all(path: impl AsRef<Path>) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = path.as_ref();
+    let mut builder = fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Error::io("cannot create directory", path, e))
+}
+
 /// Opens `path` for reading.
 pub fn open(path: impl AsRef<Path>) -> Result<File> {
     let path = path.as_ref();

@@ -1,10 +1,13 @@
 //! The gallery in examples/: every folder is a good description and makes good
 //! packages, and each appliance does what its README says, under TCG.
 
+use crate::boot_options::can_share;
 use crate::packages::{lintian_is_content, package, rpmlint_is_content};
 use crate::support::appliance::{Appliance, Running, finish, qemus, wait_for};
+use crate::support::screen::{look, type_text};
 use crate::support::{both, freezedry, require, run, skip, source};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -64,7 +67,7 @@ fn every_example_is_described_and_tested_and_nothing_is_found_in_it() {
         assert!(tests.contains(&test), "no test here boots {name}");
         descriptions.push(folder.join("appliance.yaml"));
     }
-    assert!(descriptions.len() >= 4);
+    assert!(descriptions.len() >= 10);
     if !Path::new("/var/lib/dpkg/status").exists() {
         skip("this is no Debian system");
         return;
@@ -218,4 +221,276 @@ fn web_serves_its_pages_to_the_host_until_it_is_interrupted() {
     server.signal(Signal::INT);
     assert_eq!(server.end(), Some(130));
     wait_for("qemu to end", || qemus(appliance.dir.path()).is_empty());
+}
+
+/// A file of this size, which takes no place.
+fn blank(path: &Path, size: u64) {
+    let file = std::fs::File::create(path).unwrap();
+    file.set_len(size).unwrap();
+}
+
+/// Runs a script in the guest with a disk.
+fn with_disk(appliance: &Appliance, disk: &str, script: &str) -> Output {
+    let mut boot = appliance.boot();
+    boot.arg("--disk").arg(disk).args(["--", "sh", "-e"]);
+    finish(&mut boot, script.as_bytes())
+}
+
+#[test]
+fn rescue_makes_and_opens_lvm_xfs_and_luks() {
+    let Some(appliance) = example("rescue") else {
+        return;
+    };
+    let disk = appliance.dir.path().join("disk.img");
+    blank(&disk, 400 << 20);
+    let disk = disk.to_str().unwrap();
+    let make = "
+        exec >&2
+        pvcreate /dev/vdb
+        vgcreate vg /dev/vdb
+        lvcreate --name plain --size 320M vg
+        lvcreate --name secret --size 32M vg
+        mkfs.xfs -q -L data /dev/vg/plain
+        mount /dev/vg/plain /mnt
+        echo on XFS >/mnt/note
+        umount /mnt
+        pbkdf='--pbkdf pbkdf2 --pbkdf-force-iterations 1000'
+        printf pass | cryptsetup luksFormat --batch-mode $pbkdf /dev/vg/secret -
+        printf pass | cryptsetup open --key-file - /dev/vg/secret opened
+        mkfs.ext4 -q /dev/mapper/opened
+        mount /dev/mapper/opened /mnt
+        echo in LUKS >/mnt/note
+        umount /mnt
+        cryptsetup close opened
+        vgchange --activate n";
+    good(&with_disk(&appliance, disk, make));
+    let open = "
+        vgchange --quiet --activate y >&2
+        xfs_repair -n /dev/vg/plain >&2
+        mount -o ro,norecovery /dev/vg/plain /mnt
+        cat /mnt/note
+        umount /mnt
+        if printf wrong | cryptsetup open --key-file - /dev/vg/secret opened; then exit 1; fi
+        printf pass | cryptsetup open --readonly --key-file - /dev/vg/secret opened
+        mount -o ro /dev/mapper/opened /mnt
+        cat /mnt/note
+        if echo >/dev/vdb; then exit 1; fi";
+    let before = std::fs::read(disk).unwrap();
+    let said = good(&with_disk(&appliance, &format!("{disk}:ro"), open));
+    assert_eq!(said, "on XFS\nin LUKS\n");
+    assert!(
+        std::fs::read(disk).unwrap() == before,
+        "the disk has changed"
+    );
+}
+
+#[test]
+fn disk_inspector_lists_file_systems_of_partitions_and_lvm() {
+    if !require(&["sfdisk", "mkfs.ext4", "mkswap"]) {
+        return;
+    }
+    let Some(appliance) = example("disk-inspector") else {
+        return;
+    };
+    let dir = appliance.dir.path();
+    let disk = dir.join("disk.img");
+    let partitions = "label: gpt\nstart=2048, size=65536\nstart=67584, size=65536\n";
+    blank(&disk, 80 << 20);
+    let output = finish(
+        Command::new("sfdisk").arg("--quiet").arg(&disk),
+        partitions.as_bytes(),
+    );
+    assert!(output.status.success(), "{}", both(&output));
+    let tree = dir.join("tree/usr/lib");
+    std::fs::create_dir_all(&tree).unwrap();
+    std::fs::write(
+        tree.join("os-release"),
+        "# An example\nID=example\nPRETTY_NAME=\"Example \\\"OS\\\" 1\"\n",
+    )
+    .unwrap();
+    // A link that would lead to the file of the guest itself.
+    std::fs::create_dir(dir.join("tree/etc")).unwrap();
+    std::os::unix::fs::symlink("/usr/lib/os-release", dir.join("tree/etc/os-release")).unwrap();
+    let root = "6c2dd8a6-04d1-4bd5-8f5a-e1dd6ad5f9be";
+    run(Command::new("mkfs.ext4")
+        .args([
+            "-q",
+            "-L",
+            "the root",
+            "-U",
+            root,
+            "-E",
+            "offset=1048576",
+            "-d",
+        ])
+        .arg(dir.join("tree"))
+        .arg(&disk)
+        .arg("32M"));
+
+    // The second partition gets a logical volume with swap, by the same tools.
+    let disk = disk.to_str().unwrap();
+    let swap = "59a9d0a6-9ed3-4b4b-a4a9-a8c8a8a7f0c1";
+    let make = format!(
+        "exec >&2
+        pvcreate /dev/vdb2
+        vgcreate vg /dev/vdb2
+        lvcreate --name swap --size 8M vg
+        mkswap --uuid {swap} /dev/vg/swap
+        vgchange --activate n"
+    );
+    good(&with_disk(&appliance, disk, &make));
+
+    let mut boot = appliance.boot();
+    boot.arg("--disk").arg(format!("{disk}:ro"));
+    let said = good(&finish(&mut boot, b""));
+    let mut listed: Value = serde_json::from_str(&said).unwrap();
+    // LVM chooses its own.
+    let physical = listed[2]["uuid"].take();
+    assert_eq!(physical.as_str().map(str::len), Some(38));
+    assert_eq!(
+        listed,
+        json!([
+            {"device": "/dev/mapper/vg-swap", "type": "swap", "size": 8 << 20,
+             "label": null, "uuid": swap, "system": null},
+            {"device": "/dev/vdb1", "type": "ext4", "size": 32 << 20,
+             "label": "the root", "uuid": root, "system": "Example \"OS\" 1"},
+            {"device": "/dev/vdb2", "type": "LVM2_member", "size": 32 << 20,
+             "label": null, "uuid": null, "system": null},
+        ])
+    );
+}
+
+/// A directory with these files.
+fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn sandbox_shows_a_directory_and_nothing_else() {
+    if !can_share() {
+        return;
+    }
+    let Some(appliance) = example("sandbox") else {
+        return;
+    };
+    let untrusted = "
+        read -r line
+        echo \"it was given: $line\"
+        ls /mnt/work /sys/class/net
+        rm -f /mnt/work/untrusted && echo removed
+        touch /mnt/work/new && echo made
+        grep -F '$' /etc/shadow && echo \"a hash of a password\"
+        rm -rf /usr/share
+        exit 7";
+    let work = directory(&[("untrusted", untrusted)]);
+    let mut boot = appliance.boot();
+    boot.arg(format!("--share={}:/mnt/work", work.path().display()));
+    boot.args(["--", "sh", "/mnt/work/untrusted"]);
+    let output = finish(&mut boot, b"input\n");
+    assert_eq!(output.status.code(), Some(7), "{}", both(&output));
+    assert_eq!(
+        stdout(&output),
+        "it was given: input\n/mnt/work:\nuntrusted\n\n/sys/class/net:\nlo\n",
+        "{}",
+        both(&output)
+    );
+    let left = std::fs::read_to_string(work.path().join("untrusted")).unwrap();
+    assert_eq!(left, untrusted);
+    assert_eq!(work.path().read_dir().unwrap().count(), 1);
+}
+
+#[test]
+fn builder_makes_a_program_that_runs_on_the_host() {
+    if !can_share() {
+        return;
+    }
+    let Some(appliance) = example("builder") else {
+        return;
+    };
+    let source = "#include <stdio.h>\nint main(void) { puts(\"built in a box\"); return 0; }\n";
+    let makefile =
+        "program: program.c\n\t$(CC) -O2 -Wall -Werror -o $@ $<\n\tls /sys/class/net >interfaces\n";
+    let project = directory(&[("program.c", source), ("Makefile", makefile)]);
+    let share = format!("{}:/src:rw", project.path().display());
+    let mut boot = appliance.boot();
+    let said = good(&finish(boot.arg("--share").arg(&share), b""));
+    assert!(
+        said.contains("cc -O2 -Wall -Werror -o program program.c\n"),
+        "{said}"
+    );
+    let program = project.path().join("program");
+    assert_eq!(run(&mut Command::new(program)), "built in a box\n");
+    let interfaces = std::fs::read_to_string(project.path().join("interfaces")).unwrap();
+    assert_eq!(interfaces, "lo\n");
+}
+
+#[test]
+fn database_keeps_its_data_when_the_host_is_updated() {
+    let Some(first) = example("database") else {
+        return;
+    };
+    let data = first.dir.path().join("data");
+    let boot = |appliance: &Appliance, words: &[&str], input: &str| {
+        let mut boot = appliance.boot();
+        boot.env("XDG_DATA_HOME", &data).args(words);
+        finish(&mut boot, input.as_bytes())
+    };
+    let sql = "CREATE TABLE parts (name text PRIMARY KEY);\n\
+               INSERT INTO parts VALUES ('bolt'), ('nut');\n\
+               SELECT nothing;\nINSERT INTO parts VALUES ('never');\n";
+    let output = boot(&first, &[], sql);
+    assert_eq!(output.status.code(), Some(3), "{}", both(&output));
+    assert_eq!(stdout(&output), "CREATE TABLE\nINSERT 0 2\n");
+
+    // The appliance is made anew, as after an update; then it is as if the data
+    // were those of another major version.
+    let new = "files:\n  - {path: /etc/updated, content: \"new root\\n\"}\n";
+    let second = edited("database", |text| text.replace("files:\n", new)).unwrap();
+    let script = "
+        set -e
+        cat /etc/updated
+        select='SELECT name FROM parts ORDER BY name'
+        database psql -qtA -c \"$select\" -c \"INSERT INTO parts VALUES ('screw')\"
+        cd /var/lib/postgresql
+        mv [0-9]* 9
+        database psql -qtA -c \"$select\"";
+    let output = boot(&second, &["--", "sh", "-c", script], "");
+    assert_eq!(good(&output), "new root\nbolt\nnut\nbolt\nnut\nscrew\n");
+    assert!(
+        both(&output).contains("taking over the data of another version"),
+        "{}",
+        both(&output)
+    );
+}
+
+#[test]
+fn desktop_shows_a_window_and_takes_the_keyboard() {
+    /// Of the terminal, its text, and the title that the window manager adds.
+    const PAPER: u32 = 0x00fd_f6e3;
+    const INK: u32 = 0x0007_3642;
+    const TITLE: u32 = 0x002a_a198;
+    let Some(appliance) = example("desktop") else {
+        return;
+    };
+    let socket = appliance.dir.path().join("vnc");
+    let mut boot = appliance.boot();
+    let running = Running::start(boot.arg(format!("--display=vnc=unix:{}", socket.display())));
+    let mut ink = 0;
+    wait_for("the terminal", || {
+        let Ok(picture) = look(&socket) else {
+            return false;
+        };
+        ink = picture.count(INK);
+        picture.count(PAPER) > 100_000 && picture.count(TITLE) > 1_000 && ink > 0
+    });
+    type_text(&socket, "ls\n").unwrap();
+    wait_for("what the shell says", || {
+        look(&socket).unwrap().count(INK) > ink + 300
+    });
+    type_text(&socket, "exit\n").unwrap();
+    assert_eq!(running.end(), Some(0));
 }

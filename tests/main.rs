@@ -11,6 +11,7 @@
 
 mod author;
 mod boot;
+mod boot_options;
 mod check;
 mod databases;
 mod downloads;

@@ -18,7 +18,21 @@ const LIMIT: u64 = 256 << 20;
 pub fn build(modules: &[PathBuf]) -> Result<Vec<u8>> {
     let mut archive = Archive::new(Vec::new(), "in memory");
     archive.add("init", 0o100_755, INIT)?;
-    let mut list = String::new();
+    add_modules(&mut archive, "modules", modules)?;
+    archive.finish()
+}
+
+/// An archive that the kernel unpacks over the first, when it lies behind it in
+/// the same file: `modules` are loaded after those of the first.
+pub fn more(modules: &[PathBuf]) -> Result<Vec<u8>> {
+    let mut archive = Archive::new(Vec::new(), "in memory");
+    add_modules(&mut archive, "modules.more", modules)?;
+    archive.finish()
+}
+
+/// Adds modules, and their names in the order of loading as the file `list`.
+fn add_modules(archive: &mut Archive<Vec<u8>>, list: &str, modules: &[PathBuf]) -> Result<()> {
+    let mut names = String::new();
     for path in modules {
         // The kernel of the guest may not know how to decompress them.
         let module = decompress(&path.display().to_string(), files::read(path)?, LIMIT)?;
@@ -29,11 +43,10 @@ pub fn build(modules: &[PathBuf]) -> Result<Vec<u8>> {
             .to_owned()
             + ".ko";
         archive.add(&name, 0o100_644, &module)?;
-        list.push_str(&name);
-        list.push('\n');
+        names.push_str(&name);
+        names.push('\n');
     }
-    archive.add("modules", 0o100_644, list.as_bytes())?;
-    archive.finish()
+    archive.add(list, 0o100_644, names.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The virtual machine as data, and qemu's command line for it.
 
 use super::Accelerator;
+use super::devices::Devices;
+use super::disk::with_path;
 use crate::appliance::Appliance;
 use crate::{Error, Result};
 use std::ffi::OsString;
@@ -18,6 +20,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Its network, if it has one.
     pub network: Option<Network>,
+    /// What else it has.
+    pub devices: Devices,
 }
 
 /// qemu's user network.
@@ -34,6 +38,10 @@ pub(super) const PORTS: [&str; 4] = [
     "freezedry.stdout",
     "freezedry.stderr",
 ];
+
+/// What the kernel reads of its command line, in bytes: `COMMAND_LINE_SIZE` on
+/// x86, with its NUL byte.
+const COMMAND_LINE: usize = 2047;
 
 /// Names of qemu, by preference; the last is where RHEL hides it.
 const NAMES: [&str; 3] = ["qemu-system-x86_64", "qemu-kvm", "/usr/libexec/qemu-kvm"];
@@ -77,13 +85,7 @@ impl Machine {
     ) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-        ]);
+        add(&["-nodefaults", "-no-user-config", "-no-reboot"]);
         add(&["-machine", "pc"]);
         match accelerator {
             Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
@@ -119,7 +121,8 @@ impl Machine {
         }
         // What the guest writes is thrown away when it ends.
         add(&["-device", "virtio-blk-pci,drive=root", "-drive"]);
-        arguments.push(drive(&self.appliance.root));
+        let root = "if=none,id=root,format=raw,cache=unsafe,snapshot=on,file=";
+        arguments.push(with_path(root, &self.appliance.root));
         arguments.push("-kernel".into());
         arguments.push(self.appliance.kernel.clone().into());
         arguments.push("-initrd".into());
@@ -150,30 +153,13 @@ impl Machine {
             line.push(' ');
             line.push_str(parameter);
         }
-        Ok(line)
-    }
-}
-
-/// The value of `-drive`, in which a comma is doubled.
-fn drive(image: &std::path::Path) -> OsString {
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    let mut value = b"if=none,id=root,format=raw,cache=unsafe,snapshot=on,file=".to_vec();
-    for &byte in image.as_os_str().as_bytes() {
-        value.push(byte);
-        if byte == b',' {
-            value.push(b',');
+        if line.len() > COMMAND_LINE {
+            return Err(Error::input(format!(
+                "the kernel's command line would have {} bytes, of {COMMAND_LINE} that it reads",
+                line.len()
+            ))
+            .hint("share or keep fewer directories, or with shorter paths"));
         }
-    }
-    OsString::from_vec(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commas_in_paths_are_doubled() {
-        let value = drive("/a,b/root".as_ref());
-        assert!(value.to_str().unwrap().ends_with(",file=/a,,b/root"));
+        Ok(line)
     }
 }

@@ -2,13 +2,24 @@
 
 pub mod accelerator;
 mod console;
+mod devices;
+mod disk;
 mod machine;
+pub mod qmp;
 mod readiness;
+pub mod registry;
 mod relay;
 mod run;
+mod screen;
+mod share;
+pub mod storage;
 mod token;
 
 pub use accelerator::{Accelerator, Choice};
+pub use devices::Devices;
+pub use disk::{Disk, Format};
 pub use machine::{Machine, Network};
 pub use readiness::{Examination, Health, examine};
 pub use run::{Ending, News, Outcome, Task, Timings, run};
+pub use screen::Screen;
+pub use share::{Share, Transport, Virtiofsd};

@@ -2,8 +2,10 @@
 
 use super::accelerator::{Accelerator, Choice, Memory};
 use super::console::{ESCAPE, Log, RawTerminal};
+use super::disk::locked;
 use super::machine::{Descriptors, Machine, find_qemu};
 use super::relay::{owned, pass_on, relay, show, speak, token};
+use super::share::Carriers;
 use super::token::Filter;
 use crate::{Error, Result, command, error::Kind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -62,6 +64,8 @@ pub enum News<'a> {
     /// The guest runs: qemu has opened all files of the appliance, which may be
     /// replaced from now on.
     Running,
+    /// The appliance's `/init` has begun.
+    Up,
 }
 
 /// How it ended.
@@ -169,6 +173,7 @@ struct Session {
     terminal: Option<RawTerminal>,
     log: Log,
     signals: signal_hook::iterator::Handle,
+    carriers: Carriers,
 }
 
 impl Session {
@@ -199,7 +204,11 @@ impl Session {
             console: numbers[0],
             ports: numbers[1..].try_into().ok(),
         };
-        let arguments = machine.arguments(accelerator, descriptors, &parameters)?;
+        let devices = &machine.devices;
+        let carriers = Carriers::start(&devices.transport, &devices.shares)?;
+        parameters.extend(devices.parameters());
+        let mut arguments = machine.arguments(accelerator, descriptors, &parameters)?;
+        arguments.extend(devices.arguments(&carriers, machine.memory));
         let (sender, events) = channel();
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
             .map_err(|e| Error::io("cannot wait for", "signals", e))?;
@@ -255,6 +264,7 @@ impl Session {
             terminal,
             log: Log::default(),
             signals: handle,
+            carriers,
         })
     }
 
@@ -353,6 +363,7 @@ impl Session {
         }
         if let Some(at) = self.log.find(UP) {
             self.timings.up = Some(self.started.elapsed());
+            told(News::Up);
             if self.interactive {
                 if self.terminal.is_some() {
                     told(News::Decision("the console of the guest; Ctrl-] ends it\r"));
@@ -403,6 +414,17 @@ impl Session {
         {
             return Ok(End::Over(Ending::PoweredOff));
         }
+        // No fault of KVM's, and the same without it.
+        if let Some(error) = locked(said) {
+            return Err(error);
+        }
+        if self.log.is_empty()
+            && let Some(complaint) = self.carriers.complaint()
+        {
+            return Err(Error::host(format!(
+                "cannot share a directory: {complaint}"
+            )));
+        }
         if self.unborn_under_kvm() {
             let said = said.lines().next().unwrap_or("it says nothing");
             return Ok(End::NoKvm(format!("qemu ends under it ({said})")));
@@ -443,7 +465,6 @@ impl Drop for Session {
     }
 }
 
-#[allow(unsafe_code)]
 fn spawn(arguments: &[OsString], inherited: Vec<i32>) -> Result<Child> {
     let mut qemu = Command::new(find_qemu()?);
     qemu.args(arguments);
@@ -452,19 +473,6 @@ fn spawn(arguments: &[OsString], inherited: Vec<i32>) -> Result<Child> {
         .stderr(Stdio::piped());
     // Ctrl-C in the terminal is for us alone; we end qemu.
     qemu.process_group(0);
-    command::die_with_parent(&mut qemu);
-    // SAFETY: the closure makes one system call for each descriptor, in the
-    // forked child, and allocates nothing.
-    unsafe {
-        qemu.pre_exec(move || {
-            for &number in &inherited {
-                // SAFETY: the descriptors are open in the parent until it has
-                // started the child.
-                let descriptor = std::os::fd::BorrowedFd::borrow_raw(number);
-                rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
-            }
-            Ok(())
-        });
-    }
+    command::inherit(command::die_with_parent(&mut qemu), inherited);
     qemu.spawn().map_err(|e| command::not_started(&qemu, e))
 }

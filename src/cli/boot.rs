@@ -1,5 +1,10 @@
 //! `freezedry boot`: an appliance, fresh from the cache, in a virtual machine.
 
+mod background;
+mod devices;
+mod extras;
+mod ssh;
+
 use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
 use crate::appliance::cache::{self, Slot};
 use crate::appliance::shared::{self, Shared};
@@ -9,6 +14,7 @@ use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
 use crate::host::Host;
 use crate::{Error, Result, skeleton};
+use extras::Extras;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,8 +28,8 @@ use std::time::{Duration, Instant};
 )]
 pub(super) struct Arguments {
     /// A skeleton (a directory) or a description (a YAML file)
-    #[arg(value_name = "APPLIANCE")]
-    appliance: PathBuf,
+    #[arg(value_name = "APPLIANCE", required_unless_present_any = ["list", "stop"])]
+    appliance: Option<PathBuf>,
     /// The command to run in the guest, instead of the description's own
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -66,6 +72,10 @@ pub(super) struct Arguments {
     /// Explain decisions
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    devices: devices::DeviceOptions,
+    #[command(flatten)]
+    background: background::BackgroundOptions,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -77,13 +87,42 @@ fn port(text: &str) -> Result<(u16, u16), String> {
     description::parse_port(text).ok_or_else(|| "write HOST:GUEST, for example 2222:22".into())
 }
 
+impl Arguments {
+    fn choice(&self) -> Choice {
+        match self.accel.as_str() {
+            "kvm" => Choice::Only(Accelerator::Kvm),
+            "tcg" => Choice::Only(Accelerator::Tcg),
+            _ => Choice::Auto,
+        }
+    }
+
+    /// What is to happen in an appliance that by itself runs a command or not.
+    fn task(&self, runs_command: bool) -> Task {
+        // With --ssh the command is for ssh.
+        let words = if self.background.ssh {
+            &[][..]
+        } else {
+            &self.command
+        };
+        if words.is_empty() && !runs_command {
+            Task::Console
+        } else {
+            Task::Command(words.to_vec())
+        }
+    }
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let start = Instant::now();
+    if extras::concerns_others(arguments)? {
+        return Ok(Status::Success);
+    }
+    let devices = arguments.devices.devices()?;
     let host = Host::detect(Path::new("/"))?;
     // A skeleton that is made for this run only lives as long as it.
     let scratch = tempfile::tempdir()
         .map_err(|e| Error::io("cannot create a directory in", std::env::temp_dir(), e))?;
-    let mut skeleton = arguments.appliance.clone();
+    let mut skeleton = arguments.appliance.clone().unwrap_or_default();
     let mut described = None;
     if !skeleton.is_dir() {
         let Some(description) = describe::load(&skeleton) else {
@@ -100,14 +139,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         skeleton::write(&prepared, &skeleton)?;
         described = Some(description);
     }
-    let settings = Settings::new(arguments, described.as_ref());
+    let mut settings = Settings::new(arguments, described.as_ref());
+    let boot = described.as_ref().map(|description| &description.boot);
+    let kept = arguments.devices.kept(boot);
+    if let Some(status) = extras::instead(arguments, &settings.name, !kept.is_empty())? {
+        return Ok(status);
+    }
+    let mut extras = Extras::new(arguments, &mut settings, boot, devices, kept)?;
+    let request = request(&settings, skeleton.clone());
     // Nobody may replace the appliance before qemu has opened it.
-    let (appliance, freshness, mut held) = appliance(arguments, &settings, skeleton, &host)?;
+    let (mut appliance, freshness, mut held) = appliance(arguments, &settings, skeleton, &host)?;
     if arguments.verbose && held.1.is_some() {
         notice("the shared appliance is what the installed packages are");
     } else {
         explain(&freshness, arguments.verbose);
     }
+    let devices = extras.complete(&mut appliance, &request, &host, scratch.path())?;
     let rehydrated = start.elapsed();
 
     let machine = Machine {
@@ -115,21 +162,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         memory: settings.memory,
         cpus: settings.cpus,
         network: settings.network,
+        devices,
     };
-    let choice = match arguments.accel.as_str() {
-        "kvm" => Choice::Only(Accelerator::Kvm),
-        "tcg" => Choice::Only(Accelerator::Tcg),
-        _ => Choice::Auto,
-    };
-    let task = if arguments.command.is_empty() && !settings.runs_command {
-        Task::Console
-    } else {
-        Task::Command(arguments.command.clone())
-    };
+    let task = arguments.task(settings.runs_command);
     let outcome = boot::run(
         &machine,
         &task,
-        choice,
+        arguments.choice(),
         &Memory::new(&cache::directory()),
         &mut |news| match news {
             News::Decision(text) => notice(text),
@@ -138,6 +177,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             }
             News::Console(_) => {}
             News::Running => held = (None, None),
+            News::Up => extras.up(),
         },
     )?;
     if arguments.timing {
@@ -179,14 +219,19 @@ fn appliance(
     if arguments.rebuild {
         slot.clear(waiting)?;
     }
-    let request = Request {
+    let request = request(settings, skeleton);
+    let (appliance, freshness) = appliance::ensure(&slot, &request, host, waiting)?;
+    Ok((appliance, freshness, (Some(slot), None)))
+}
+
+/// What an appliance of this user is made of.
+fn request(settings: &Settings, skeleton: PathBuf) -> Request {
+    Request {
         modules: settings.modules.clone(),
         all_modules: settings.all_modules,
         kernel: rehydrate::kernel_request(),
         ..Request::new(vec![skeleton])
-    };
-    let (appliance, freshness) = appliance::ensure(&slot, &request, host, waiting)?;
-    Ok((appliance, freshness, (Some(slot), None)))
+    }
 }
 
 /// The shared appliance, if it is what the installed packages are now;
@@ -243,7 +288,7 @@ impl Settings {
             .name
             .clone()
             .or_else(|| Some(description?.name.clone()))
-            .unwrap_or_else(|| unnamed(&arguments.appliance));
+            .unwrap_or_else(|| unnamed(arguments.appliance.as_deref().unwrap_or(Path::new(""))));
         Self {
             name,
             memory: arguments

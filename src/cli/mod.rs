@@ -46,7 +46,7 @@ enum Command {
     Prepare(prepare::Arguments),
     Package(package::Arguments),
     Rehydrate(rehydrate::Arguments),
-    Boot(boot::Arguments),
+    Boot(Box<boot::Arguments>),
     Refresh(refresh::Arguments),
     Clean(clean::Arguments),
     Inspect(inspect::Arguments),

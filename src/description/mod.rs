@@ -16,8 +16,9 @@ pub use dependency::{Comparison, Dependency, Packages, Relations};
 pub use locate::locate;
 pub use manual::manual;
 pub use problems::{Problem, Problems, Severity};
-pub use rules::{parse_port, parse_size};
+pub use rules::{is_kept, parse_port, parse_size};
 pub use schema::schema;
+pub use sections::PERSISTENT;
 
 use std::path::{Path, PathBuf};
 
@@ -120,6 +121,10 @@ pub struct Boot {
     pub modules: Vec<String>,
     /// Whether all modules of the kernel go in.
     pub all_modules: bool,
+    /// Directories that outlive the guest; with none all is thrown away.
+    pub persistent: Vec<String>,
+    /// Whether its console is a window.
+    pub graphical: bool,
 }
 
 /// What runs in an appliance.

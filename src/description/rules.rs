@@ -309,6 +309,38 @@ pub fn parse_port(text: &str) -> Option<(u16, u16)> {
     Some((number(host)?, number(guest)?))
 }
 
+/// A directory that outlives the guest.
+pub(super) fn kept(text: &str) -> Result<(), Fault> {
+    path(text)?;
+    if is_kept(text) {
+        return Ok(());
+    }
+    fault(
+        format!("`{text}` cannot outlive the guest"),
+        "name a directory below the root with a plain name, for example /var/lib/postgresql",
+    )
+}
+
+/// Whether a directory can outlive the guest: it goes on the kernel's command
+/// line, and what is made anew for each guest is no place for it.
+pub fn is_kept(path: &str) -> bool {
+    let fresh = [
+        "", "dev", "proc", "run", "sys", "tmp", "bin", "sbin", "lib", "lib64", "usr", "etc",
+    ];
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\,".contains(&byte);
+    path.starts_with('/')
+        && path.len() <= 200
+        && path.bytes().all(plain)
+        && path
+            .split('/')
+            .skip(1)
+            .all(|part| !matches!(part, "" | "." | ".."))
+        && !fresh.contains(&&path[1..])
+        && !["/dev/", "/proc/", "/run/", "/sys/"]
+            .iter()
+            .any(|start| path.starts_with(start))
+}
+
 /// A kernel module's name.
 pub(super) fn module(text: &str) -> Result<(), Fault> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);

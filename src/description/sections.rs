@@ -12,6 +12,10 @@ use crate::family::Family;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// What persists where nobody says more: people's own files.  State of packages
+/// (`/var/lib`) belongs to their versions, and is named one by one.
+pub const PERSISTENT: [&str; 3] = ["/home", "/root", "/srv"];
+
 const DEFAULT_MEMORY: u64 = 512 << 20;
 
 /// The description that `root` holds; `None` if something that is needed is
@@ -251,6 +255,8 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         autologin: false,
         modules: Vec::new(),
         all_modules: false,
+        persistent: Vec::new(),
+        graphical: false,
     };
     let Some(section) = top.section("boot", "boot", problems) else {
         return boot;
@@ -269,9 +275,9 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
     if let Some(cpus) = section.number("cpus", problems) {
         boot.cpus = cpus;
     }
-    section.word("console", problems);
-    section.word("storage", problems);
     login(&section, &mut boot, problems);
+    boot.graphical = section.word("console", problems) == Some("graphical");
+    boot.persistent = storage(&section, problems);
     network(&section, &mut boot, problems);
     match section.get("modules") {
         Some(Node {
@@ -299,6 +305,23 @@ fn login(section: &Section<'_>, boot: &mut Boot, problems: &mut Problems) {
                 )
             });
         }
+    }
+}
+
+/// `throwaway`, `persistent`, or a mapping with the directories that persist.
+fn storage(boot_section: &Section<'_>, problems: &mut Problems) -> Vec<String> {
+    let Some(node) = boot_section.get("storage") else {
+        return Vec::new();
+    };
+    if matches!(node.value, Value::Map(_)) {
+        return match boot_section.section("storage", "boot.storage", problems) {
+            Some(section) => section.texts("persistent", problems),
+            None => Vec::new(),
+        };
+    }
+    match boot_section.word("storage", problems) {
+        Some("persistent") => PERSISTENT.map(str::to_owned).to_vec(),
+        _ => Vec::new(),
     }
 }
 

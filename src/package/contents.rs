@@ -295,6 +295,12 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
             .iter()
             .map(|(host, guest)| format!(" --port={host}:{guest}")),
     );
+    options.extend(
+        boot.persistent
+            .iter()
+            .map(|path| format!(" --persist={}", templates::shell_quote(path))),
+    );
+    options.extend(boot.graphical.then(|| " --graphical".to_owned()));
     let forwards = boot
         .ports
         .iter()
@@ -323,6 +329,8 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         "network": if boot.network { "user" } else { "none" },
         "runs_command": if matches!(boot.init, Init::Command(_)) { "yes" } else { "no" },
         "options": options.concat(),
+        "persistent": !boot.persistent.is_empty(),
+        "kept": roff(&boot.persistent.join(", ")),
         "forwards": forwards.collect::<String>(),
         "roff_name": roff(&description.name),
         "roff_summary": roff(&description.summary),

@@ -6,6 +6,7 @@ pub(crate) mod console;
 pub(crate) mod own_packages;
 pub(crate) mod pacman;
 pub(crate) mod rpm;
+pub(crate) mod screen;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

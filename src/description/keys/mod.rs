@@ -143,7 +143,7 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
-    use super::table::{BOOT, NETWORK, PACKAGES};
+    use super::table::{BOOT, NETWORK, PACKAGES, STORAGE};
     use super::*;
     use crate::description::parse;
     use crate::family::Family;
@@ -166,12 +166,13 @@ mod tests {
     }
 
     /// Every mapping of the format, and what is around one of its keys.
-    const PLACES: [(&Keys, &str, &str); 6] = [
+    const PLACES: [(&Keys, &str, &str); 7] = [
         (&TOP, "", "KEY"),
         (&PACKAGES, "packages.", "packages: {KEY}"),
         (&FILE, "files.", "files: [{path: /a, content: x, KEY}]"),
         (&BOOT, "boot.", "boot: {KEY}"),
         (&NETWORK, "boot.network.", "boot: {network: {KEY}}"),
+        (&STORAGE, "boot.storage.", "boot: {storage: {KEY}}"),
         (
             &CHANGE,
             "changelog.",

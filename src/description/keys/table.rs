@@ -18,10 +18,6 @@ const fn words(known: &'static [&'static str]) -> Shape {
     })
 }
 
-const fn first_of(known: &'static [&'static str], planned: &'static [&'static str]) -> Shape {
-    Shape::Word(Words { known, planned })
-}
-
 const ANYTHING: Shape = Shape::Text(rule(rules::anything, ""));
 const ONE_LINE: Rule = rule(
     rules::one_line,
@@ -249,16 +245,20 @@ pub(in crate::description) static BOOT: Keys = Keys::all(&[
         "`none`, or `user` for qemu's user network: connections go out through the host, and \
          come in only through forwarded ports. A mapping names the ports.",
     ),
-    Key::new("console", first_of(&["serial", "graphical"], &["graphical"]), "serial")
+    Key::new("console", words(&["serial", "graphical"]), "serial")
         .default("serial")
-        .doc("What the guest's console is: `serial`, the terminal of `boot-NAME`."),
+        .doc("What the guest's console is: `serial`, the terminal of `boot-NAME`; or `graphical`, a window."),
     Key::new(
         "storage",
-        first_of(&["throwaway", "persistent"], &["persistent"]),
-        "throwaway",
+        Shape::Either(&[words(&["throwaway", "persistent"]), Shape::Map(&STORAGE)]),
+        "{persistent: [/var/lib/postgresql]}",
     )
     .default("throwaway")
-    .doc("What becomes of what the guest writes to its disk: `throwaway`, it is gone with the guest."),
+    .doc(
+        "What becomes of what the guest writes to its disk: `throwaway`, it is gone with the \
+         guest; `persistent`, that in `/home`, `/root` and `/srv` is kept. A mapping names the \
+         directories.",
+    ),
     Key::new(
         "modules",
         Shape::Either(&[
@@ -291,6 +291,20 @@ pub(in crate::description) static NETWORK: Keys = Keys::all(&[
     )
     .doc("Ports of the host that lead to ports of the guest: `HOST:GUEST`, in quotes."),
 ]);
+
+/// What outlives the guest.
+pub(in crate::description) static STORAGE: Keys = Keys::all(&[Key::new(
+    "persistent",
+    Shape::List(&Shape::Text(rule(
+        rules::kept,
+        r"^(?!/(dev|proc|run|sys)(/|$))(?!/(tmp|bin|sbin|lib|lib64|usr|etc)$)(/(?!\.{1,2}(/|$))[!#-&(-+.0-\[\]-~-]+)+$",
+    ))),
+    "[/var/lib/postgresql]",
+)
+.doc(
+    "Directories that outlive the guest, each in a file system of its own in the user's data \
+     directory. At first they hold what the appliance has there.",
+)]);
 
 /// An entry of the changelog.
 pub(in crate::description) static CHANGE: Keys = Keys::all(&[

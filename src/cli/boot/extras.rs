@@ -1,0 +1,180 @@
+//! What one boot has beyond the appliance: devices, data that are kept, an entry
+//! among the guests in the background.
+
+use super::background::{self, Background};
+use super::{Arguments, Settings, devices, ssh};
+use crate::appliance::modules::Index;
+use crate::appliance::{self, Appliance, Request, cache, initrd, kernel};
+use crate::boot::registry::Registry;
+use crate::boot::storage::{self, Storage};
+use crate::boot::{Devices, Screen};
+use crate::cli::{Status, notice};
+use crate::description::Boot;
+use crate::host::Host;
+use crate::{Error, Result, files};
+use std::path::{Path, PathBuf};
+
+/// Deals with options that concern other guests; whether there was one.
+pub(super) fn concerns_others(arguments: &Arguments) -> Result<bool> {
+    let registry = Registry::of_user(&cache::directory());
+    if arguments.background.list {
+        background::list(&registry)?;
+        return Ok(true);
+    }
+    let Some(name) = &arguments.background.stop else {
+        return Ok(false);
+    };
+    // boot-NAME says its name anyway.
+    let named = Some(name).filter(|name| !name.is_empty());
+    let name = named.or(arguments.name.as_ref()).ok_or_else(|| {
+        Error::input("`--stop` does not say which guest").hint("write `--stop NAME`")
+    })?;
+    background::stop(&registry, name)?;
+    Ok(true)
+}
+
+/// Deals with options that have no guest run by this process, if there is one.
+pub(super) fn instead(
+    arguments: &Arguments,
+    name: &str,
+    persistent: bool,
+) -> Result<Option<Status>> {
+    if arguments.devices.reset {
+        devices::reset(name)?;
+        return Ok(Some(Status::Success));
+    }
+    let background = &arguments.background;
+    if background.entry.is_some() {
+        return Ok(None);
+    }
+    let registry = Registry::of_user(&cache::directory());
+    if background.detach {
+        return background::detach(&registry, name).map(Some);
+    }
+    if background.ssh {
+        let words = &arguments.command;
+        return ssh::run(&registry, name, words, persistent).map(Some);
+    }
+    Ok(None)
+}
+
+/// What one boot has beyond the appliance.
+pub(super) struct Extras {
+    devices: Devices,
+    /// Directories that are kept, and the right to them.
+    kept: Vec<String>,
+    storage: Option<Storage>,
+    background: Option<Background>,
+    /// Modules that are of use if the kernel has them.
+    wished: Vec<&'static str>,
+    /// Modules that are in the appliance already.
+    present: Vec<String>,
+}
+
+impl Extras {
+    /// Collects them; `settings` gets the ports that they need.
+    pub(super) fn new(
+        arguments: &Arguments,
+        settings: &mut Settings,
+        described: Option<&Boot>,
+        mut devices: Devices,
+        kept: Vec<String>,
+    ) -> Result<Self> {
+        let mut wished = Vec::new();
+        let mut background = None;
+        if let Some(entry) = &arguments.background.entry {
+            let registry = Registry::of_user(&cache::directory());
+            let mut login = None;
+            if arguments.background.ssh {
+                devices.authorized_key = Some(ssh::public_key()?);
+                let ports = &mut settings.network.get_or_insert_default().ports;
+                if !ports.iter().any(|(_, guest)| *guest == 22) {
+                    ports.push((ssh::free_port()?, 22));
+                }
+                let port = ports.iter().find(|(_, guest)| *guest == 22);
+                login = port.map(|(host, _)| *host);
+            }
+            let network = settings.network.as_ref();
+            let ports = network.map(|network| &network.ports[..]);
+            let ports = ports.unwrap_or_default();
+            background = Some(Background::enter(&registry, entry, ports, login)?);
+            devices.monitor = Some(registry.file(entry, "qmp"));
+            wished.extend(background::BUTTON);
+        }
+        let graphical = described.is_some_and(|boot| boot.graphical);
+        devices.screen = arguments.devices.screen(graphical)?;
+        if devices.screen.is_some() {
+            wished.extend(Screen::modules());
+        }
+        let storage = if kept.is_empty() {
+            None
+        } else {
+            Some(Storage::open(&storage::directory()?, &settings.name)?)
+        };
+        Ok(Self {
+            devices,
+            kept,
+            storage,
+            background,
+            wished,
+            present: settings.modules.clone(),
+        })
+    }
+
+    /// The devices, for `appliance` that was made as `request` says.  Modules that
+    /// only this boot needs go into an initrd of its own in `scratch`, so that
+    /// the appliance in the cache stays as it is.
+    pub(super) fn complete(
+        &mut self,
+        appliance: &mut Appliance,
+        request: &Request,
+        host: &Host,
+        scratch: &Path,
+    ) -> Result<Devices> {
+        if let Some(storage) = &self.storage {
+            let plan = || Ok(appliance::explain(request, host)?.0);
+            self.devices.kept = storage.keep(&self.kept, plan, &mut notice)?;
+        }
+        let modules = self.modules(host, request)?;
+        if !modules.is_empty() {
+            let mut bytes = files::read(&appliance.initrd)?;
+            bytes.extend(initrd::more(&modules)?);
+            appliance.initrd = scratch.join("initrd");
+            files::write(&appliance.initrd, bytes)?;
+        }
+        Ok(std::mem::take(&mut self.devices))
+    }
+
+    /// Files of modules that the devices need and the appliance does not have, in
+    /// the order of loading.  Fails if the kernel cannot have one.
+    fn modules(&self, host: &Host, request: &Request) -> Result<Vec<PathBuf>> {
+        let shares = !self.devices.shares.is_empty();
+        if !shares && self.wished.is_empty() {
+            return Ok(Vec::new());
+        }
+        let kernel = kernel::choose(host.root(), &request.kernel)?.kernel;
+        let index = Index::load(&kernel.modules)?;
+        let present = self.present.iter().map(String::as_str);
+        let present: Vec<&str> = request.drivers.iter().copied().chain(present).collect();
+        let present = index.closure(&present)?.files;
+        let mut wanted = self.wished.clone();
+        if shares {
+            let transport = &self.devices.transport;
+            let needed = transport.modules();
+            if let Some(module) = index.closure(needed)?.missing.first() {
+                return Err(transport.lacking(&kernel.version, module));
+            }
+            wanted.extend(needed);
+        }
+        let mut files = index.closure(&wanted)?.files;
+        files.retain(|file| !present.contains(file));
+        Ok(files)
+    }
+
+    /// The guest is up.
+    pub(super) fn up(&mut self) {
+        if let Some(guest) = &mut self.background {
+            guest.up();
+        }
+    }
+}
