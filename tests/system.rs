@@ -340,7 +340,7 @@ fn scriptlets_run_once_and_are_told_of() {
     assert!(
         console
             .succeed("grep ^root: /etc/shadow")
-            .starts_with("root:!*:")
+            .starts_with("root:*:")
     );
     assert_eq!(console.power_off(), Some(0));
 }

@@ -113,9 +113,10 @@ fn init(description: &Description) -> Result<String> {
     templates::render("init.sh.hbs", INIT, &data)
 }
 
-/// The line of root, to which rehydration adds the others.
+/// The line of root, to which rehydration adds the others.  `*` is no password;
+/// `!` would lock the account, also for who has a key.
 fn shadow(boot: &Boot) -> String {
-    let password = if boot.root_without_password { "" } else { "!*" };
+    let password = if boot.root_without_password { "" } else { "*" };
     format!("root:{password}:::::::\n")
 }
 

@@ -141,12 +141,16 @@ impl Accounts {
     }
 
     /// The text of `/etc/shadow`: who is in `old` keeps his line, everybody else
-    /// is locked.  No day of a last change is written, as it would differ from
-    /// one rehydration to the next; it only matters where passwords age.
+    /// has no password: `!*`, a locked account, as from systemd-sysusers, but `*`
+    /// for root, as Debian and Fedora have it, since sshd without PAM lets nobody
+    /// into a locked account, not even with a key.  No day of a last change is
+    /// written, as it would differ from one rehydration to the next; it only
+    /// matters where passwords age.
     pub(super) fn shadow(&self, old: &str) -> String {
         let old = by_name(old);
         let line = |user: &User| match old.get(user.name.as_str()) {
             Some(line) => format!("{line}\n"),
+            None if user.uid == 0 => format!("{}:*:::::::\n", user.name),
             None => format!("{}:!*:::::::\n", user.name),
         };
         self.users.iter().map(line).collect()
@@ -189,7 +193,7 @@ mod tests {
         );
         assert_eq!(accounts.passwd(), "root:x:0:0:root:/root:/bin/bash\n");
         assert_eq!(accounts.group_file(), "root:x:0:\nadm:x:4:a,b\n");
-        assert_eq!(accounts.shadow(""), "root:!*:::::::\n");
+        assert_eq!(accounts.shadow(""), "root:*:::::::\n");
         assert_eq!(accounts.shadow("root::1::::::\nx:y:"), "root::1::::::\n");
         assert_eq!(accounts.gshadow(""), "root:!*::\nadm:!*::a,b\n");
     }
