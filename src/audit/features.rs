@@ -96,6 +96,22 @@ pub(super) fn host_files(subject: &Subject<'_>) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// The server that the keys in `boot.authorized_keys` are for.
+pub(super) fn ssh(subject: &Subject<'_>, inside: &Inside<'_>) -> Option<Finding> {
+    let wanted = !subject.description.boot.authorized_keys.is_empty();
+    (wanted && inside.command("sshd").is_none()).then(|| Finding {
+        severity: Severity::Warning,
+        kind: Kind::Command,
+        place: Place::Boot("authorized_keys"),
+        title: "`boot.authorized_keys`: `sshd` is not in the appliance, so that nobody can log in \
+                with a key"
+            .into(),
+        help: "add `openssh-server` to `packages`".into(),
+        missing: "sshd".into(),
+        wanted_by: Vec::new(),
+    })
+}
+
 /// The program that sets the guest's network up.
 pub(super) fn network(
     subject: &Subject<'_>,

@@ -159,6 +159,7 @@ pub fn audit(subject: &Subject<'_>) -> Result<Vec<Finding>> {
     findings.extend(names::unknown(subject)?);
     findings.extend(features::host_files(subject)?);
     findings.extend(features::modules(subject)?);
+    findings.extend(features::ssh(subject, &inside));
     findings.extend(features::network(subject, &inside, &cures)?);
     let rank = |finding: &Finding| (finding.severity != Severity::Error, finding.kind);
     findings.sort_by(|a, b| {

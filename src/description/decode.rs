@@ -1,6 +1,6 @@
 //! Taking a tree apart, with every mistake noted on the way.
 
-use super::keys::{Key, Keys, Shape, Words};
+use super::keys::{Key, Keys, Shape};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use std::ops::Range;
@@ -192,19 +192,11 @@ impl<'a> Section<'a> {
         number
     }
 
-    /// The word that `key` is; one that this version cannot do is noted.
+    /// The word that `key` is.
     pub(super) fn word(&self, key: &str, problems: &mut Problems) -> Option<&'static str> {
         let (definition, node) = self.entry(key)?;
         let words = definition.shape.words()?;
-        let word = word(node, &self.label(key), words, problems)?;
-        if words.planned.contains(&word) {
-            problems.add(Problem::error(
-                &node.span,
-                format!("`{key}: {word}` is not supported by this version of Freezedry"),
-                format!("write `{key}: {}`, or leave it out", definition.default),
-            ));
-        }
-        Some(word)
+        word(node, &self.label(key), words, problems)
     }
 
     /// `true` or `false`.
@@ -298,10 +290,9 @@ pub(super) fn texts(
 pub(super) fn word(
     node: &Node,
     name: &str,
-    words: Words,
+    words: &[&'static str],
     problems: &mut Problems,
 ) -> Option<&'static str> {
-    let words = words.known;
     if let Value::Text(text) = &node.value {
         if let Some(word) = words.iter().find(|word| *word == text) {
             return Some(word);

@@ -1,6 +1,6 @@
 //! appliance.yaml(5), made from the table of keys.
 
-use super::keys::{self, Key, Keys, Shape, Words};
+use super::keys::{self, Key, Keys, Shape};
 
 const HEAD: &str = r#".TH APPLIANCE.YAML 5 "" "freezedry VERSION" "File Formats"
 .SH NAME
@@ -101,14 +101,7 @@ fn kind(shape: &Shape) -> String {
             (low, u32::MAX) => format!("number from {low}"),
             (low, high) => format!("number from {low} to {high}"),
         },
-        Shape::Word(Words { known, planned }) => {
-            let able: Vec<_> = known
-                .iter()
-                .filter(|word| !planned.contains(word))
-                .copied()
-                .collect();
-            able.join(" | ")
-        }
+        Shape::Word(words) => words.join(" | "),
         Shape::True => "true".into(),
         Shape::Truth => "true or false".into(),
         Shape::List(items) => match **items {
@@ -144,7 +137,13 @@ fn prose(text: &str) -> Vec<String> {
 /// `text` with what means something to troff taken for what it looks like.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
+    let mut run = 0;
     for c in text.chars() {
+        // A word longer than a line, such as a key, has to be broken somewhere.
+        run = if c == ' ' { 0 } else { run + 1 };
+        if run % 40 == 39 {
+            out.push_str("\\:");
+        }
         match c {
             '\\' => out.push_str("\\e"),
             '-' => out.push_str("\\-"),

@@ -117,6 +117,8 @@ pub struct Boot {
     pub root_without_password: bool,
     /// Whether root is logged in on the console without being asked.
     pub autologin: bool,
+    /// Public keys of ssh that let in as root, in the form of authorized_keys(5).
+    pub authorized_keys: Vec<String>,
     /// Kernel modules beyond those that booting needs.
     pub modules: Vec<String>,
     /// Whether all modules of the kernel go in.

@@ -288,6 +288,35 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// A public key of ssh without options: sshd(8), AUTHORIZED_KEYS FILE FORMAT.
+pub(super) fn public_key(text: &str) -> Result<(), Fault> {
+    const HELP: &str = "write the line that is in `~/.ssh/id_ed25519.pub` or its like";
+    if text.contains("PRIVATE KEY") {
+        return fault("it is a private key, which nobody else may ever see", HELP);
+    }
+    if text.contains(|c: char| c.is_ascii_control()) {
+        return fault("it has a line break or a control character", HELP);
+    }
+    let mut words = text.split(' ');
+    let kind = words.next().unwrap_or_default();
+    let key = words.next().unwrap_or_default();
+    let known = ["ssh-", "ecdsa-sha2-", "sk-"];
+    let base64 = key.trim_end_matches('=');
+    // The key begins with the length of its kind in four bytes, three of them zero.
+    let good = known.iter().any(|start| kind.starts_with(start))
+        && base64.len() > 20
+        && key.len() - base64.len() <= 2
+        && base64.starts_with("AAAA")
+        && base64
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
+    if good {
+        return Ok(());
+    }
+    let start: String = text.chars().take(30).collect();
+    fault(format!("`{start}` is no public key of ssh"), HELP)
+}
+
 /// A forwarded port, `HOST:GUEST`.
 pub(super) fn port(text: &str) -> Result<(), Fault> {
     match parse_port(text) {

@@ -1,6 +1,6 @@
 //! The JSON Schema of a description, for editors: made from the table of keys.
 
-use super::keys::{self, Key, Keys, Rule, Shape, Words};
+use super::keys::{self, Key, Keys, Rule, Shape};
 use super::tree::{self, Node, Value as Yaml};
 use serde_json::{Map, Value, json};
 
@@ -77,13 +77,7 @@ fn shape(shape: &Shape) -> Map<String, Value> {
         Shape::Number(range) => {
             json!({"type": ["integer"], "minimum": range.start(), "maximum": range.end()})
         }
-        Shape::Word(Words { known, planned }) => {
-            let able: Vec<_> = known
-                .iter()
-                .filter(|word| !planned.contains(word))
-                .collect();
-            json!({"type": ["string"], "enum": able})
-        }
+        Shape::Word(words) => json!({"type": ["string"], "enum": words}),
         Shape::Truth => json!({"type": ["boolean"]}),
         Shape::True => json!({"type": ["boolean"], "enum": [true]}),
         Shape::List(items) => json!({"type": ["array"], "items": self::shape(items)}),

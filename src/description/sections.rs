@@ -253,6 +253,7 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         ports: Vec::new(),
         root_without_password: true,
         autologin: false,
+        authorized_keys: Vec::new(),
         modules: Vec::new(),
         all_modules: false,
         persistent: Vec::new(),
@@ -276,6 +277,7 @@ fn boot(top: &Section<'_>, problems: &mut Problems) -> Boot {
         boot.cpus = cpus;
     }
     login(&section, &mut boot, problems);
+    boot.authorized_keys = section.texts("authorized_keys", problems);
     boot.graphical = section.word("console", problems) == Some("graphical");
     boot.persistent = storage(&section, problems);
     network(&section, &mut boot, problems);

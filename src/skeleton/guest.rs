@@ -2,8 +2,10 @@
 //! what the description says of logging in.
 
 use super::Member;
+use super::prepare::lines;
 use crate::description::{Boot, Description, Init, Scriptlets};
 use crate::family::Family;
+use crate::node::Node;
 use crate::{Result, templates};
 use serde_json::json;
 
@@ -83,6 +85,19 @@ pub(super) fn members(description: &Description, time: u32) -> Result<Vec<Member
     let mut members = vec![text("/init", 0o755, init(description)?)];
     if description.scriptlets == Scriptlets::Run {
         members.push(text(FIRST_BOOT, 0o755, FIRST_BOOT_SCRIPT.to_owned()));
+    }
+    if !description.boot.authorized_keys.is_empty() {
+        let keys = lines(
+            "",
+            description.boot.authorized_keys.iter().map(String::as_str),
+        );
+        members.push(Member::new("/root/.ssh", Node::Directory, 0o700, time));
+        members.push(Member::file(
+            "/root/.ssh/authorized_keys",
+            0o600,
+            time,
+            keys,
+        ));
     }
     if description.boot.init == Init::Systemd {
         members.push(text(

@@ -254,7 +254,7 @@ pub fn write(prepared: &Prepared, out: &Path) -> Result<()> {
     Ok(())
 }
 
-fn lines<'a>(prefix: &str, words: impl Iterator<Item = &'a str>) -> Vec<u8> {
+pub(super) fn lines<'a>(prefix: &str, words: impl Iterator<Item = &'a str>) -> Vec<u8> {
     words
         .map(|word| format!("{prefix}{word}\n"))
         .collect::<String>()

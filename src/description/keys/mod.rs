@@ -37,7 +37,8 @@ pub(in crate::description) enum Shape {
     Quoted(Rule),
     Number(RangeInclusive<u32>),
     /// One of a few words.
-    Word(Words),
+    /// One of these.
+    Word(&'static [&'static str]),
     /// Nothing but `true`.
     True,
     /// `true` or `false`.
@@ -45,14 +46,6 @@ pub(in crate::description) enum Shape {
     List(&'static Shape),
     Map(&'static Keys),
     Either(&'static [Shape]),
-}
-
-/// The words that a value may be.
-#[derive(Clone, Copy)]
-pub(in crate::description) struct Words {
-    pub(in crate::description) known: &'static [&'static str],
-    /// Those of `known` that the format has and this version cannot do.
-    pub(in crate::description) planned: &'static [&'static str],
 }
 
 /// What a text may be.
@@ -126,7 +119,7 @@ impl Shape {
         })
     }
 
-    pub(in crate::description) fn words(&'static self) -> Option<Words> {
+    pub(in crate::description) fn words(&'static self) -> Option<&'static [&'static str]> {
         self.inner(&|shape| match shape {
             Self::Word(words) => Some(*words),
             _ => None,

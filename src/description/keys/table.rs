@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::super::{decode::Fault, dependency, rules};
-use super::{Key, Keys, Rule, Shape, Words};
+use super::{Key, Keys, Rule, Shape};
 
 const fn rule(check: fn(&str) -> Result<(), Fault>, pattern: &'static str) -> Rule {
     Rule {
@@ -12,10 +12,7 @@ const fn rule(check: fn(&str) -> Result<(), Fault>, pattern: &'static str) -> Ru
 }
 
 const fn words(known: &'static [&'static str]) -> Shape {
-    Shape::Word(Words {
-        known,
-        planned: &[],
-    })
+    Shape::Word(known)
 }
 
 const ANYTHING: Shape = Shape::Text(rule(rules::anything, ""));
@@ -277,6 +274,18 @@ pub(in crate::description) static BOOT: Keys = Keys::all(&[
     Key::new("autologin", Shape::Truth, "true")
         .default("false")
         .doc("With `init: systemd`: whether the console is root's without a login."),
+    Key::new(
+        "authorized_keys",
+        Shape::List(&Shape::Text(rule(
+            rules::public_key,
+            r"^(ssh-|ecdsa-sha2-|sk-)[A-Za-z0-9@.-]+ AAAA[A-Za-z0-9+/]+={0,2}( [^\x00-\x1f]*)?$",
+        ))),
+        "[ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJMo8NRXFCFtk3v6HHZTbyP8E5OQk0uyRtcCN9vIkUKa jane@example.org]",
+    )
+    .doc(
+        "Public keys of ssh, lines as in `id_ed25519.pub`: who has one may log in as root, where \
+         the appliance runs an sshd and a port leads to it. `--ssh` needs none.",
+    ),
 ]);
 
 /// The network with its ports.
