@@ -20,6 +20,7 @@ mod guide;
 mod helper4;
 mod image;
 mod inspect;
+mod installed;
 mod libguestfs;
 mod lifecycle;
 mod packages;

@@ -179,10 +179,11 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Runs `words` in the root, with everything a virtual machine needs.
-    pub(crate) fn run(&self, words: &[&str]) -> Output {
+    /// `words` in the root, with everything a virtual machine needs.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let enter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpm-world/enter-rpm-world");
-        Command::new("timeout")
+        let mut command = Command::new("timeout");
+        command
             .arg((3 * PATIENCE.as_secs()).to_string())
             .arg(enter)
             .args([
@@ -192,10 +193,15 @@ impl Root {
                 "DEBIAN_FRONTEND=noninteractive",
             ])
             .arg(&self.path)
-            .args(words)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap()
+            .args(words);
+        command
+    }
+
+    /// Runs `words` in the root, without input.
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        let mut command = self.command(words);
+        command.stdin(std::process::Stdio::null());
+        command.output().unwrap()
     }
 
     /// As [`Root::run`], and it has to succeed.

@@ -316,3 +316,34 @@ fn a_package_with_a_program_is_for_its_architecture() {
         "{names:?}"
     );
 }
+
+#[test]
+fn a_file_of_the_description_comes_instead_of_a_package_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let rest = "packages: [coreutils]\nfiles: [{path: /usr/bin/env, content: \"mine\\n\"}]\n";
+    std::fs::write(at("appliance.yaml"), yaml("instead", rest)).unwrap();
+    let into = |command: &mut Command, from: &str, to: &str| {
+        run(command.arg(at(from)).arg("-o").arg(at(to)));
+    };
+    into(freezedry().arg("prepare"), "appliance.yaml", "supermin.d");
+    into(
+        freezedry().args(["rehydrate", "-f", "chroot"]),
+        "supermin.d",
+        "ours",
+    );
+    assert_eq!(std::fs::read(at("ours/usr/bin/env")).unwrap(), b"mine\n");
+    // supermin's contract is the other way round.
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_freezedry"), at("supermin")).unwrap();
+    let mut supermin = Command::new(at("supermin"));
+    into(
+        supermin.args(["--build", "-f", "chroot"]),
+        "supermin.d",
+        "supermin's",
+    );
+    let package = std::fs::read("/usr/bin/env").unwrap();
+    assert_eq!(
+        std::fs::read(at("supermin's/usr/bin/env")).unwrap(),
+        package
+    );
+}

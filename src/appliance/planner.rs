@@ -149,8 +149,9 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Base images come first: what they say of a directory stays, and only a
-    /// package's or the host's *file* replaces one of theirs, as in supermin.
+    /// Base images come first: what they say of a directory stays.  A package's
+    /// or the host's *file* replaces one of theirs in supermin; when a system is
+    /// completed, theirs replace a package's.
     fn base_images(&mut self, skeleton: &Skeleton) {
         for image in &skeleton.images {
             for member in &image.members {
@@ -205,6 +206,9 @@ impl Planner<'_> {
                 self.report.excluded.push(file.path);
             } else if file.config && !pristine.contains(&file.path) {
                 // From the base image, or not at all: it may hold secrets.
+            } else if self.options.complete && self.is_of_image(&file.path) {
+                // Whoever put it there knew better than the package, or than
+                // this host: RPM owns its /etc/hostname.
             } else {
                 let origin = Origin::Package(names[&file.package].clone());
                 self.host_file(&file.path, &file.source, origin)?;
@@ -212,6 +216,13 @@ impl Planner<'_> {
         }
         self.closure = closure;
         Ok(())
+    }
+
+    /// Whether a base image has something other than a directory there.
+    fn is_of_image(&self, path: &Path) -> bool {
+        self.tree.look_at(path).is_some_and(|entry| {
+            matches!(entry.origin, Origin::BaseImage(_)) && !matches!(entry.node, Node::Directory)
+        })
     }
 
     fn complete(&mut self) -> Result<()> {

@@ -125,7 +125,7 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
         "[{path: /etc/issue, content: \"Welcome\\n\"}]",
     )
     .doc(
-        "Files that belong to no package and come with the appliance. \
+        "Files that come with the appliance, also instead of a package's of the same path. \
          Each says where it goes (`path`) and, in one of four ways, what it is.",
     ),
     Key::new(
