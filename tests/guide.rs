@@ -129,6 +129,8 @@ fn the_guide_s_commands_do_what_it_says() {
                     .env("LC_ALL", "C.UTF-8")
                     .env_remove("FREEZEDRY_CACHE_DIR")
                     .env_remove("XDG_CACHE_HOME")
+                    .env_remove("XDG_DATA_HOME")
+                    .env_remove("XDG_RUNTIME_DIR")
                     .env_remove("DEBFULLNAME")
                     .output()
                     .unwrap();
