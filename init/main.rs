@@ -36,6 +36,7 @@ fn say_error(parts: &[&[u8]], Errno(number): Errno) {
         16 => b"busy",
         17 => b"already there",
         19 => b"no such device",
+        20 => b"not a directory",
         22 => b"invalid argument",
         _ => b"",
     };
@@ -127,6 +128,9 @@ fn load_modules(list: &CStr, quiet: bool) {
 /// What is wanted as the root device.
 enum Wanted<'a> {
     Uuid([u8; 16]),
+    /// The virtio disk with this serial number: no disk of the user's has it,
+    /// whatever is on it.
+    Serial(&'a [u8]),
     Name(&'a [u8]),
     /// The last disk with an ext file system, as supermin 4 took it.
     Any,
@@ -136,6 +140,7 @@ enum Wanted<'a> {
 fn find_device(root: Option<&[u8]>) -> Text {
     let wanted = match root {
         None => Wanted::Any,
+        Some(root) if root.starts_with(b"SERIAL=") => Wanted::Serial(&root[b"SERIAL=".len()..]),
         Some(root) => match (root.strip_prefix(b"UUID="), root.strip_prefix(b"/dev/")) {
             (Some(text), _) => match text::uuid(text) {
                 Some(uuid) => Wanted::Uuid(uuid),
@@ -180,6 +185,7 @@ fn scan(wanted: &Wanted<'_>) -> Option<Text> {
         let path = Text::of(&[b"/dev/", name]);
         let fits = match wanted {
             Wanted::Name(wanted) => name == *wanted,
+            Wanted::Serial(wanted) => has_serial(name, wanted),
             Wanted::Uuid(uuid) => superblock(path.as_cstr()).is_some_and(|found| found == *uuid),
             Wanted::Any => {
                 let disk = [b"vd", b"sd", b"hd"].iter().any(|kind| name.starts_with(*kind));
@@ -192,6 +198,14 @@ fn scan(wanted: &Wanted<'_>) -> Option<Text> {
         }
     });
     found
+}
+
+/// Whether the disk `name` has this serial number.
+fn has_serial(name: &[u8], wanted: &[u8]) -> bool {
+    let path = Text::of(&[b"/sys/class/block/", name, b"/serial"]);
+    let mut serial = [0; 32];
+    let length = File::open(path.as_cstr()).and_then(|file| file.read(&mut serial));
+    length.is_ok_and(|length| serial[..length].trim_ascii_end() == wanted)
 }
 
 /// The UUID of the ext2, ext3 or ext4 file system on a device, if there is one.

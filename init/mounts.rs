@@ -26,17 +26,16 @@ pub fn shares(line: &[u8]) {
 }
 
 /// Mounts the directories that outlive the guest, which words
-/// `freezedry.keep=UUID:PATH` name.
+/// `freezedry.keep=SERIAL:PATH` name.
 ///
 /// The file system stays where nobody in the guest sees it, in the initrd; what
 /// is seen is its directory `/files`.
 pub fn kept(line: &[u8]) {
     for (index, keep) in text::words(line).filter_map(|word| word.strip_prefix(b"freezedry.keep=")).enumerate() {
         let mut parts = keep.splitn(2, |&byte| byte == b':');
-        let uuid = [b"UUID=", parts.next().unwrap_or(b"")];
-        let uuid = Text::of(&uuid);
+        let serial = Text::of(&[b"SERIAL=", parts.next().unwrap_or(b"")]);
         let path = parts.next().unwrap_or(b"");
-        let device = find_device(Some(uuid.as_cstr().to_bytes()));
+        let device = find_device(Some(serial.as_cstr().to_bytes()));
         let mut digits = [0; 5];
         let own = Text::of(&[b"/kept", text::decimal(index as u16, &mut digits)]);
         sys::mkdir(own.as_cstr());

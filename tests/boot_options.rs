@@ -39,6 +39,8 @@ fn wrong_use_is_told_without_booting() {
     let path = |name: &str| dir.path().join(name);
     std::fs::write(path("appliance.yaml"), yaml("small", SMALL)).unwrap();
     std::fs::write(path("disk"), [0; 512]).unwrap();
+    std::fs::hard_link(path("disk"), path("same")).unwrap();
+    run(Command::new("mkfifo").arg(path("pipe")));
     std::fs::create_dir_all(path("a/work")).unwrap();
     std::fs::create_dir_all(path("b/work")).unwrap();
     for (options, message) in [
@@ -47,6 +49,22 @@ fn wrong_use_is_told_without_booting() {
             "cannot open the disk `none`: No such file or directory",
         ),
         (&["--disk=a"], "is a directory; `--share` gives directories"),
+        (&["--disk=pipe"], "is neither a file nor a block device"),
+        (&["--disk=disk", "--disk=same"], "is given twice"),
+        (&["--disk=disk:qcow2"], "is not qcow2; leave `:qcow2` out"),
+        (
+            &["--display=vnc=unix:/etc/passwd"],
+            "is there already, and no socket",
+        ),
+        (
+            &["--share=a/work", "--share=b/work:/mnt//work"],
+            "two shares are to be at `/mnt/work`",
+        ),
+        (
+            &["--share=a:/srv", "--persist=/srv/x"],
+            "the share at `/srv` would hide `/srv/x`, which is kept",
+        ),
+        (&["--share=a:/run/x"], "cannot share"),
         (
             &["--disk=disk", "--disk=disk"],
             "is given twice; give it once, or both times with `:ro`",
@@ -129,7 +147,7 @@ fn disks_are_where_the_help_says_and_keep_what_is_written() {
         .unwrap();
     let mut up = [0; 2]; // the line break may be the start of the end
     std::io::Read::read_exact(first.stdout.as_mut().unwrap(), &mut up).unwrap();
-    let output = sh(&appliance, &["--disk=two"], "true");
+    let output = sh(&appliance, &["--disk=two:ro"], "true");
     assert_eq!(output.status.code(), Some(125), "{}", both(&output));
     let said = stderr(&output);
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -269,9 +287,38 @@ fn what_is_kept_outlives_guests_and_new_roots_until_it_is_reset() {
     );
     assert_eq!(stderr(&output), "");
 
-    // The appliance has changed; --persist keeps another directory too.
-    let script = "cat /etc/root /srv/seed /var/lib/db/table; ls /root";
-    let output = boot(&new, &["--persist=/root", "--", "sh", "-c", script]);
+    // The appliance has changed; --persist keeps another directory too.  Disks
+    // with the same file systems as its own are not taken for these.
+    let images = [
+        data.join("freezedry/keeper/srv.img"),
+        old.cache().join("v1/keeper/appliance/root"),
+    ];
+    let copies = ["srv.copy", "root.copy"].map(|name| old.dir.path().join(name));
+    for (image, copy) in images.iter().zip(&copies) {
+        let mut cp = Command::new("cp");
+        run(cp.arg("--sparse=always").arg(image).arg(copy));
+    }
+    let written = || {
+        copies
+            .each_ref()
+            .map(|copy| copy.metadata().unwrap().modified().unwrap())
+    };
+    let before = written();
+    let script = "cat /etc/root /srv/seed /var/lib/db/table; ls /root; echo new >/srv/new";
+    let disks = copies
+        .each_ref()
+        .map(|copy| format!("--disk={}", copy.display()));
+    let options = [
+        "--persist=/root",
+        &disks[0],
+        &disks[1],
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let output = boot(&new, &options);
+    assert_eq!(written(), before);
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     assert_eq!(stdout(&output), "newseedmore\nrow\n", "{}", both(&output));
     for image in ["srv.img", "var-lib-db.img", "root.img"] {
@@ -405,6 +452,13 @@ fn a_guest_in_the_background_is_listed_spoken_to_by_ssh_and_stopped() {
     let output = guest.boot(&["--detach"]);
     assert_eq!(output.status.code(), Some(125), "{}", both(&output));
     assert!(stderr(&output).contains("`sshd` runs already in the background; end it with"));
+
+    // It has no network: ssh is no way out.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connect = format!("exec 3<>/dev/tcp/10.0.2.2/{port}");
+    let output = guest.boot(&["--ssh", "--", "bash", "-c", &connect]);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
 
     // Words arrive as they are, streams apart, and the status is the command's.
     let script = "printf '[%s]' \"$@\"; cat; echo oops >&2; echo kept >/srv/file; exit 5";

@@ -72,7 +72,8 @@ impl Devices {
     /// Words for the kernel's command line.
     pub(super) fn parameters(&self) -> Vec<String> {
         // A share may lie in what is kept.
-        let mut parameters: Vec<String> = self.kept.iter().map(Kept::parameter).collect();
+        let kept = self.kept.iter().enumerate();
+        let mut parameters: Vec<String> = kept.map(|(index, kept)| kept.parameter(index)).collect();
         parameters.extend(self.transport.parameters(&self.shares));
         if !self.kept.is_empty() || self.disks.iter().any(|disk| !disk.read_only) {
             parameters.push("freezedry.sync".to_owned());

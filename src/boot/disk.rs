@@ -4,6 +4,7 @@ use crate::{Error, Result};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A disk beside the root disk: a file or a block device of the host.
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct Disk {
     /// Where its bytes lie.
     pub path: PathBuf,
+    /// Its device and inode.
+    identity: (u64, u64),
     /// What they are.
     pub format: Format,
     /// Whether the guest may only read it.
@@ -30,50 +33,81 @@ pub enum Format {
 const HEADER: u64 = 104;
 
 impl Disk {
-    /// The disk that `FILE[:ro]` names; fails if it cannot be opened as asked.
+    /// The disk that `FILE[:raw|:qcow2][:ro]` names; fails if it cannot be opened
+    /// as asked.  Without a format, the file's first bytes tell.
     pub fn open(text: &Path) -> Result<Self> {
         let bytes = text.as_os_str().as_bytes();
-        let (path, read_only) = match bytes.strip_suffix(b":ro") {
-            Some(path) => (PathBuf::from(OsString::from_vec(path.to_vec())), true),
-            None => (text.to_owned(), false),
+        let (bytes, read_only) = match bytes.strip_suffix(b":ro") {
+            Some(bytes) => (bytes, true),
+            None => (bytes, false),
         };
+        let (bytes, said) = match (bytes.strip_suffix(b":raw"), bytes.strip_suffix(b":qcow2")) {
+            (Some(bytes), _) => (bytes, Some(Format::Raw)),
+            (_, Some(bytes)) => (bytes, Some(Format::Qcow2)),
+            _ => (bytes, None),
+        };
+        let path = PathBuf::from(OsString::from_vec(bytes.to_vec()));
         // qemu runs elsewhere later, when the guest is in the background.
         let path = path
             .canonicalize()
             .map_err(|e| Error::io("cannot open the disk", &path, e))?;
-        if path.is_dir() {
+        let meta = path
+            .metadata()
+            .map_err(|e| Error::io("cannot open the disk", &path, e))?;
+        let is_device = meta.file_type().is_block_device();
+        if !meta.is_file() && !is_device {
+            let what = if meta.is_dir() {
+                "a directory"
+            } else {
+                "neither a file nor a block device"
+            };
             return Err(
-                Error::input(format!("the disk `{}` is a directory", path.display()))
+                Error::input(format!("the disk `{}` is {what}", path.display()))
                     .hint("`--share` gives directories to the guest"),
             );
         }
-        let file = std::fs::File::options()
-            .read(true)
-            .write(!read_only)
-            .open(&path)
-            .map_err(|e| {
-                let error = Error::io("cannot open the disk", &path, e);
-                if read_only {
-                    error
-                } else {
-                    error.hint("add `:ro` if reading it is enough")
-                }
-            })?;
+        let mut options = std::fs::File::options();
+        options.read(true).write(!read_only);
+        if is_device && !read_only {
+            // Of a block device: not while this host has it mounted.
+            options.custom_flags(libc::O_EXCL);
+        }
+        let file = options.open(&path).map_err(|e| {
+            let busy = e.kind() == std::io::ErrorKind::ResourceBusy;
+            let error = Error::io("cannot open the disk", &path, e);
+            match (read_only, busy) {
+                (true, _) => error,
+                (_, true) => error.hint("this host uses it, as `lsblk` shows; unmount it first"),
+                _ => error.hint("add `:ro` if reading it is enough"),
+            }
+        })?;
         let mut header = Vec::new();
         file.take(HEADER)
             .read_to_end(&mut header)
             .map_err(|e| Error::io("cannot read the disk", &path, e))?;
-        let format = Format::of(&header).map_err(|what| {
-            Error::input(format!("the disk `{}` {what}", path.display())).hint(
-                "that file would be opened with your rights whatever its name says; \
-                 copy the disk into one whole: qemu-img convert -O qcow2 OLD NEW",
-            )
-        })?;
+        let format = match said {
+            Some(Format::Raw) => Format::Raw,
+            _ => Format::of(&header).map_err(|Refused(what, cure)| {
+                Error::input(format!("the disk `{}` {what}", path.display())).hint(cure)
+            })?,
+        };
+        if said.is_some_and(|said| said != format) {
+            return Err(
+                Error::input(format!("the disk `{}` is not qcow2", path.display()))
+                    .hint("leave `:qcow2` out"),
+            );
+        }
         Ok(Self {
             path,
+            identity: (meta.dev(), meta.ino()),
             format,
             read_only,
         })
+    }
+
+    /// Whether both are the same file, by whatever names.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.identity == other.identity
     }
 
     /// qemu's arguments for it as the disk number `index`.
@@ -94,22 +128,50 @@ impl Disk {
     }
 }
 
+/// Why a disk is not used, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused(&'static str, &'static str);
+
+/// How other formats begin, with their names.  As raw disks they would be
+/// garbage to the guest, and broken by what it writes.
+const OTHERS: [(&[u8], &str); 6] = [
+    (b"KDMV", "is a VMware image (vmdk)"),
+    (b"# Disk DescriptorFile", "is a VMware image (vmdk)"),
+    (b"<<< ", "is a VirtualBox image (vdi)"),
+    (b"conectix", "is a Virtual PC image (vhd)"),
+    (b"vhdxfile", "is a Hyper-V image (vhdx)"),
+    (b"QED\0", "is an image in the format qed"),
+];
+
 impl Format {
     /// The format of the disk that begins with `header`; `Err` says why it is
     /// not used: a disk that a guest has written to must not name other files.
     ///
     /// Source: docs/interop/qcow2.txt of qemu; all numbers are big-endian.
-    fn of(header: &[u8]) -> Result<Self, &'static str> {
+    fn of(header: &[u8]) -> Result<Self, Refused> {
+        const WHOLE: &str = "that file would be opened with your rights whatever its name says; \
+                             copy the disk into one whole: qemu-img convert -O qcow2 OLD NEW";
+        const CONVERT: &str = "convert it: qemu-img convert -O qcow2 OLD NEW; or add `:raw` to \
+                               give the guest its bytes as they are";
+        if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| header.starts_with(magic)) {
+            return Err(Refused(what, CONVERT));
+        }
         if !header.starts_with(b"QFI\xfb") {
             return Ok(Self::Raw);
         }
         let number = |range| header.get(range).unwrap_or_default();
+        if number(4..8) == [0, 0, 0, 1] {
+            return Err(Refused("is an image in the format qcow 1", CONVERT));
+        }
         if number(8..16).iter().any(|&byte| byte != 0) {
-            return Err("is an overlay: it names another file that the rest is in");
+            return Err(Refused(
+                "is an overlay: it names another file that the rest is in",
+                WHOLE,
+            ));
         }
         // Version 3 has bits for features that a reader must know.
         if number(4..8) != [0, 0, 0, 2] && number(72..80).last().is_some_and(|bits| bits & 4 != 0) {
-            return Err("names another file that its data are in");
+            return Err(Refused("names another file that its data are in", WHOLE));
         }
         Ok(Self::Qcow2)
     }
@@ -129,10 +191,10 @@ pub(super) fn with_path(options: &str, path: &Path) -> OsString {
 
 /// What qemu's complaint about a lock means, if it is one.
 ///
-/// It says `file=PATH: Failed to get "write" lock` and, on the next line, `Is
-/// another process using the image [PATH]?`.
+/// It says `file=PATH: Failed to get "write" lock`, or `shared "write" lock`, and
+/// on the next line `Is another process using the image [PATH]?`.
 pub(super) fn locked(said: &str) -> Option<Error> {
-    if !said.contains("Failed to get \"") || !said.contains("\" lock") {
+    if !said.contains("Failed to get ") || !said.contains("\" lock") {
         return None;
     }
     let image = said
@@ -145,15 +207,6 @@ pub(super) fn locked(said: &str) -> Option<Error> {
     )
 }
 
-/// Whether `path` can be written into `-drive` and the kernel's command line.
-pub(super) fn plain(path: &str) -> bool {
-    path.starts_with('/')
-        && path.len() <= 200
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +214,7 @@ mod tests {
     use proptest::prelude::*;
     use std::process::Command;
 
-    fn header(disk: &Path) -> Result<Format, &'static str> {
+    fn header(disk: &Path) -> Result<Format, Refused> {
         let bytes = files::read(disk).unwrap();
         Format::of(&bytes[..bytes.len().min(HEADER as usize)])
     }
@@ -205,8 +258,21 @@ mod tests {
         assert_eq!(of("raw"), Ok(Format::Raw));
         assert_eq!(of("qcow2"), Ok(Format::Qcow2));
         assert_eq!(of("old.qcow2"), Ok(Format::Qcow2));
-        assert!(of("overlay").unwrap_err().contains("overlay"));
-        assert!(of("split").unwrap_err().contains("data"));
+        assert!(of("overlay").unwrap_err().0.contains("overlay"));
+        assert!(of("split").unwrap_err().0.contains("data"));
+        for format in ["vmdk", "vdi", "vpc", "vhdx", "qed", "qcow"] {
+            assert!(create(&["-f", format, format, "1M"]));
+            assert!(of(format).unwrap_err().1.contains("convert"), "{format}");
+        }
+        let open = |name: &str| Disk::open(&dir.path().join(name));
+        assert_eq!(open("qcow2:raw").unwrap().format, Format::Raw);
+        assert!(open("vdi:raw:ro").unwrap().read_only);
+        assert!(
+            open("raw:qcow2")
+                .unwrap_err()
+                .to_string()
+                .contains("is not qcow2")
+        );
         let refused = Disk::open(&dir.path().join("overlay:ro")).unwrap_err();
         assert!(refused.to_string().contains("is an overlay"), "{refused}");
     }
@@ -230,6 +296,8 @@ mod tests {
                     Is another process using the image [/a b]?";
         let error = locked(said).unwrap().to_string();
         assert_eq!(error, "the disk `/a b` is in use by another guest");
+        let shared = said.replace("get \"", "get shared \"");
+        assert_eq!(locked(&shared).unwrap().to_string(), error);
         assert!(locked("qemu-system-x86_64: no memory").is_none());
     }
 }

@@ -27,6 +27,8 @@ pub struct Machine {
 /// qemu's user network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
+    /// Whether it serves these ports alone: the guest reaches nobody.
+    pub restricted: bool,
     /// Ports of the host's loopback address, and the ports of the guest they lead to.
     pub ports: Vec<(u16, u16)>,
 }
@@ -115,12 +117,17 @@ impl Machine {
                 .iter()
                 .map(|(host, guest)| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
                 .collect();
-            add(&["-netdev", &format!("user,id=network{forwards}")]);
+            let restrict = if network.restricted {
+                ",restrict=on"
+            } else {
+                ""
+            };
+            add(&["-netdev", &format!("user,id=network{restrict}{forwards}")]);
             // Without an option ROM: nothing is booted from the network.
             add(&["-device", "virtio-net-pci,netdev=network,romfile="]);
         }
         // What the guest writes is thrown away when it ends.
-        add(&["-device", "virtio-blk-pci,drive=root", "-drive"]);
+        add(&["-device", "virtio-blk-pci,drive=root,serial=root", "-drive"]);
         let root = "if=none,id=root,format=raw,cache=unsafe,snapshot=on,file=";
         arguments.push(with_path(root, &self.appliance.root));
         arguments.push("-kernel".into());
@@ -133,7 +140,8 @@ impl Machine {
     }
 
     fn command_line(&self, accelerator: Accelerator, parameters: &[String]) -> Result<String> {
-        let mut line = format!("root=UUID={} console=ttyS0", self.appliance.uuid()?);
+        // Not by its UUID, which a disk of the user's may have too.
+        let mut line = "root=SERIAL=root console=ttyS0".to_owned();
         // A panic ends qemu at once (-no-reboot); the rest saves time at boot.
         line.push_str(
             " panic=-1 no_timer_check cryptomgr.notests 8250.nr_uarts=1 random.trust_cpu=on",

@@ -425,15 +425,14 @@ impl Session {
                 "cannot share a directory: {complaint}"
             )));
         }
-        if self.unborn_under_kvm() {
+        // Another complaint would come without KVM too, and must not be held
+        // against it.
+        if self.unborn_under_kvm() && (said.is_empty() || said.to_lowercase().contains("kvm")) {
             let said = said.lines().next().unwrap_or("it says nothing");
             return Ok(End::NoKvm(format!("qemu ends under it ({said})")));
         }
         if self.log.is_empty() && !said.is_empty() {
-            return Err(
-                Error::host(format!("qemu failed: {}", said.replace('\n', "; ")))
-                    .hint("try `--accel tcg`, or less `--memory`"),
-            );
+            return Err(refused(said));
         }
         let what = match self.timings.up {
             None => "the guest did not come up",
@@ -462,6 +461,29 @@ impl Drop for Session {
         self.signals.close();
         let _ = self.qemu.kill(); // it may have ended already
         let _ = self.qemu.wait();
+    }
+}
+
+/// What qemu says when it does not even begin, with what is known to help.
+fn refused(said: &str) -> Error {
+    let error = Error::host(format!("qemu failed: {}", said.replace('\n', "; ")));
+    let cures = [
+        (
+            "host forwarding rule",
+            "another program uses this port, or it is led to twice; choose another with `--port`",
+        ),
+        ("cannot set up guest memory", "give it less: `--memory`"),
+        ("annot allocate memory", "give it less: `--memory`"),
+        (
+            "no slot/function available",
+            "it has too many disks and directories; give fewer",
+        ),
+        ("vnc", "choose another address: `--display vnc=127.0.0.1:2`"),
+    ];
+    let said = said.to_lowercase();
+    match cures.iter().find(|(mark, _)| said.contains(mark)) {
+        Some((_, cure)) => error.hint(*cure),
+        None => error,
     }
 }
 

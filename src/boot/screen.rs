@@ -2,6 +2,8 @@
 
 use super::machine::find_qemu;
 use crate::{Error, Result, command};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::process::Command;
 
 /// Who shows the guest's screen.
@@ -32,7 +34,26 @@ impl Screen {
         if (!port && !socket) || address.contains(',') {
             return Err(cure);
         }
-        Ok(Self::Vnc(address.to_owned()))
+        // Without a host, qemu would listen for everybody.
+        let local = if host.is_empty() { "127.0.0.1" } else { "" };
+        Ok(Self::Vnc(format!("{local}{address}")))
+    }
+
+    /// Fails if qemu would put its socket in the place of somebody's file.
+    pub fn check(&self) -> Result<()> {
+        let Self::Vnc(address) = self else {
+            return Ok(());
+        };
+        let path = address.strip_prefix("unix:").map(Path::new);
+        let taken = path.and_then(|path| Some((path, path.symlink_metadata().ok()?)));
+        match taken {
+            Some((path, meta)) if !meta.file_type().is_socket() => Err(Error::input(format!(
+                "`{}` is there already, and no socket",
+                path.display()
+            ))
+            .hint("name another path in `--display vnc=unix:PATH`")),
+            _ => Ok(()),
+        }
     }
 
     /// A window, if this machine can show one.
@@ -78,9 +99,13 @@ mod tests {
 
     #[test]
     fn what_a_screen_can_be() {
-        for good in ["gtk", "sdl", "vnc=127.0.0.1:1", "vnc=:0", "vnc=unix:/run/a"] {
+        for good in ["gtk", "sdl", "vnc=127.0.0.1:1", "vnc=unix:/run/a"] {
             assert_eq!(Screen::parse(good).unwrap().display(), good);
         }
+        assert_eq!(
+            Screen::parse("vnc=:0").unwrap().display(),
+            "vnc=127.0.0.1:0"
+        );
         for bad in [
             "",
             "none",

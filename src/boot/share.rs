@@ -1,7 +1,8 @@
 //! Directories of the host in the guest: by virtiofs where its server can run,
 //! else by qemu's own 9p.
 
-use super::disk::{plain, with_path};
+use super::disk::with_path;
+use crate::description;
 use crate::{Error, Result, command, files};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsRawFd;
@@ -57,15 +58,18 @@ impl Share {
                 source.file_name().unwrap_or_default().to_string_lossy()
             ),
         };
-        let up = Path::new(&target)
-            .components()
-            .any(|part| part == std::path::Component::ParentDir);
-        if !plain(&target) || up || target.trim_end_matches('/').is_empty() {
+        // In its shortest form, so that two of the same place are seen to be.
+        let target: PathBuf = Path::new(&target).components().collect();
+        let target = target.to_string_lossy().into_owned();
+        if !description::is_kept(&target) {
             return Err(Error::input(format!(
                 "cannot share `{}` as `{target}` in the guest",
                 source.display()
             ))
-            .hint("write HOSTDIR:GUESTDIR with a plain GUESTDIR such as /mnt/work"));
+            .hint(
+                "write HOSTDIR:GUESTDIR with a plain GUESTDIR such as /mnt/work, outside of \
+                 what the system keeps for itself (/dev, /proc, /run, /sys)",
+            ));
         }
         Ok(Self {
             source,
@@ -195,7 +199,8 @@ impl Virtiofsd {
             wrapped
         };
         if self.old {
-            let mut option = b"log_level=err,sandbox=chroot,source=".to_vec();
+            // No guest has to make device nodes on the host.
+            let mut option = b"log_level=err,sandbox=chroot,modcaps=-mknod,source=".to_vec();
             for &byte in share.source.as_os_str().as_bytes() {
                 if b",\\".contains(&byte) {
                     option.push(b'\\');
@@ -206,8 +211,11 @@ impl Virtiofsd {
             server.arg("-o").arg(OsString::from_vec(option));
         } else {
             server.args(["--log-level=error", "--fd", &number.to_string()]);
-            let root = rustix::process::geteuid().is_root();
-            server.args(["--sandbox", if root { "chroot" } else { "none" }]);
+            if rustix::process::geteuid().is_root() {
+                server.args(["--sandbox=chroot", "--modcaps=-mknod"]);
+            } else {
+                server.arg("--sandbox=none");
+            }
             if self.read_only && !share.writable {
                 server.arg("--readonly");
             }
@@ -339,7 +347,10 @@ mod tests {
         assert_eq!(of(":/work").unwrap(), ("/work".to_owned(), false));
         assert_eq!(of(":/work:ro").unwrap(), ("/work".to_owned(), false));
         assert_eq!(of(":/work:rw").unwrap(), ("/work".to_owned(), true));
-        for bad in [":/", ":/a b", ":/a/../b", ":/a\"b", ":work", "/none"] {
+        assert_eq!(of(":/work//a/.").unwrap(), ("/work/a".to_owned(), false));
+        for bad in [
+            ":/", ":/a b", ":/a/../b", ":/a\"b", ":work", "/none", ":/run/a", ":/dev", ":/usr",
+        ] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

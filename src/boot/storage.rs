@@ -17,7 +17,7 @@ use crate::{Error, Result, command, files};
 use rustix::fs::FlockOperation;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,7 +33,6 @@ pub struct Kept {
     pub path: String,
     /// The image that holds it.
     pub image: PathBuf,
-    uuid: String,
 }
 
 /// The kept directories of one appliance.  As long as this lives nobody else
@@ -118,15 +117,11 @@ impl Storage {
                 make(&part(&plan, path)?, &image(path), told)?;
             }
         }
-        let kept = |path: &String| {
-            let image = image(path);
-            Ok(Kept {
-                path: path.clone(),
-                uuid: uuid(&image)?,
-                image,
-            })
+        let kept = |path: &String| Kept {
+            path: path.clone(),
+            image: image(path),
         };
-        paths.iter().map(kept).collect()
+        Ok(paths.iter().map(kept).collect())
     }
 }
 
@@ -144,8 +139,8 @@ impl Kept {
     }
 
     /// A word for the kernel's command line.
-    pub(super) fn parameter(&self) -> String {
-        format!("freezedry.keep={}:{}", self.uuid, self.path)
+    pub(super) fn parameter(&self, index: usize) -> String {
+        format!("freezedry.keep=kept{index}:{}", self.path)
     }
 }
 
@@ -240,18 +235,6 @@ fn make(plan: &Plan, image: &Path, told: &mut dyn FnMut(&str)) -> Result<()> {
         ));
     }
     files::rename(&new, image)
-}
-
-/// The UUID of the file system in `image`, in hexadecimal.
-fn uuid(image: &Path) -> Result<String> {
-    // Source: https://docs.kernel.org/filesystems/ext4/super.html
-    const UUID: u64 = 1024 + 0x68;
-    let mut uuid = [0; 16];
-    let mut file = files::open(image)?;
-    file.seek(SeekFrom::Start(UUID))
-        .and_then(|_| file.read_exact(&mut uuid))
-        .map_err(|e| Error::io("cannot read the file system in", image, e))?;
-    Ok(uuid.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

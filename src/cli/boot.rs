@@ -142,6 +142,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     let mut settings = Settings::new(arguments, described.as_ref());
     let boot = described.as_ref().map(|description| &description.boot);
     let kept = arguments.devices.kept(boot);
+    devices::apart(&devices.shares, &kept)?;
+    if settings.network.is_none() && !arguments.ports.is_empty() {
+        notice("no port is led to the guest, since it has no network: add `--network user`");
+    }
     if let Some(status) = extras::instead(arguments, &settings.name, !kept.is_empty())? {
         return Ok(status);
     }
@@ -297,6 +301,7 @@ impl Settings {
                 .unwrap_or(512 << 20),
             cpus: arguments.cpus.or(boot.map(|boot| boot.cpus)).unwrap_or(1),
             network: networked.then(|| Network {
+                restricted: false,
                 ports: ports.collect(),
             }),
             runs_command: match arguments.init.as_deref() {

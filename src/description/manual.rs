@@ -141,7 +141,7 @@ fn escaped(text: &str) -> String {
     for c in text.chars() {
         // A word longer than a line, such as a key, has to be broken somewhere.
         run = if c == ' ' { 0 } else { run + 1 };
-        if run % 40 == 39 {
+        if run >= 20 && run % 5 == 0 {
             out.push_str("\\:");
         }
         match c {

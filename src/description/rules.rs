@@ -356,7 +356,7 @@ pub fn is_kept(path: &str) -> bool {
     let fresh = [
         "", "dev", "proc", "run", "sys", "tmp", "bin", "sbin", "lib", "lib64", "usr", "etc",
     ];
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\,".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
     path.starts_with('/')
         && path.len() <= 200
         && path.bytes().all(plain)

@@ -330,6 +330,7 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         "runs_command": if matches!(boot.init, Init::Command(_)) { "yes" } else { "no" },
         "options": options.concat(),
         "persistent": !boot.persistent.is_empty(),
+        "graphical": boot.graphical,
         "kept": roff(&boot.persistent.join(", ")),
         "forwards": forwards.collect::<String>(),
         "roff_name": roff(&description.name),

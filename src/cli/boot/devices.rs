@@ -6,16 +6,18 @@ use crate::cli::notice;
 use crate::description::{self, Boot};
 use crate::{Error, Result};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Disks and directories.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Disks and directories")]
 pub(super) struct DeviceOptions {
-    /// Give the guest a disk, raw or qcow2: the first is its /dev/vdb; may be repeated
-    #[arg(long = "disk", value_name = "FILE[:ro]")]
+    /// Give the guest a disk, raw or qcow2 (say which if its content is not to be trusted): the
+    /// first is its /dev/vdb; may be repeated
+    #[arg(long = "disk", value_name = "FILE[:raw|:qcow2][:ro]")]
     disks: Vec<PathBuf>,
-    /// Show the guest a directory, by default at /mnt/NAME and read-only; may be repeated
+    /// Show the guest a directory, by default at /mnt/NAME and read-only; may be repeated.  With :rw
+    /// what it makes there is yours, modes included: as root, also programs that are setuid root
     #[arg(long = "share", value_name = "HOSTDIR[:GUESTDIR][:rw]")]
     shares: Vec<OsString>,
     /// Keep a directory of the guest from one boot to the next, by default /home, /root and /srv;
@@ -55,14 +57,14 @@ impl DeviceOptions {
             .map(|disk| Disk::open(disk))
             .collect::<Result<_>>()?;
         for (index, disk) in disks.iter().enumerate() {
-            let other = disks[..index].iter().find(|other| other.path == disk.path);
+            let other = disks[..index].iter().find(|other| other.is_same(disk));
             if other.is_some_and(|other| !other.read_only || !disk.read_only) {
                 let path = disk.path.display();
                 return Err(Error::input(format!("the disk `{path}` is given twice"))
                     .hint("give it once, or both times with `:ro`"));
             }
         }
-        let shares: Vec<Share> = self
+        let mut shares: Vec<Share> = self
             .shares
             .iter()
             .map(|share| Share::parse(share))
@@ -77,6 +79,8 @@ impl DeviceOptions {
                     .hint("give one another place: HOSTDIR:GUESTDIR"));
             }
         }
+        // A directory comes before what lies in it, or would hide it.
+        shares.sort_by(|a, b| a.target.cmp(&b.target));
         let transport = if shares.is_empty() {
             Transport::NineP
         } else {
@@ -93,14 +97,12 @@ impl DeviceOptions {
     /// The screen of the guest, if it is to have one.
     pub(super) fn screen(&self, described: bool) -> Result<Option<Screen>> {
         match &self.display {
-            Some(screen) => Ok(Some(screen.clone())),
+            Some(screen) => screen.check().map(|()| Some(screen.clone())),
             None if self.graphical || described => Screen::window().map(Some),
             None => Ok(None),
         }
     }
-}
 
-impl DeviceOptions {
     /// The directories that outlive the guest, each once.
     pub(super) fn kept(&self, described: Option<&Boot>) -> Vec<String> {
         let mut paths = described
@@ -118,6 +120,20 @@ impl DeviceOptions {
         paths.dedup();
         paths
     }
+}
+
+/// Fails if a share would hide what is kept.
+pub(super) fn apart(shares: &[Share], kept: &[String]) -> Result<()> {
+    for share in shares {
+        let target = &share.target;
+        if let Some(path) = kept.iter().find(|path| Path::new(path).starts_with(target)) {
+            return Err(Error::input(format!(
+                "the share at `{target}` would hide `{path}`, which is kept"
+            ))
+            .hint("give it another place: HOSTDIR:GUESTDIR"));
+        }
+    }
+    Ok(())
 }
 
 /// Removes what was kept of the appliance `name`, and says so.

@@ -7,7 +7,7 @@ use crate::appliance::modules::Index;
 use crate::appliance::{self, Appliance, Request, cache, initrd, kernel};
 use crate::boot::registry::Registry;
 use crate::boot::storage::{self, Storage};
-use crate::boot::{Devices, Screen};
+use crate::boot::{Devices, Network, Screen};
 use crate::cli::{Status, notice};
 use crate::description::Boot;
 use crate::host::Host;
@@ -87,7 +87,12 @@ impl Extras {
             let mut login = None;
             if arguments.background.ssh {
                 devices.authorized_key = Some(ssh::public_key()?);
-                let ports = &mut settings.network.get_or_insert_default().ports;
+                // For us alone, where the appliance has no network.
+                let network = settings.network.get_or_insert(Network {
+                    restricted: true,
+                    ports: Vec::new(),
+                });
+                let ports = &mut network.ports;
                 if !ports.iter().any(|(_, guest)| *guest == 22) {
                     ports.push((ssh::free_port()?, 22));
                 }

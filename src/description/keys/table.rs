@@ -306,7 +306,7 @@ pub(in crate::description) static STORAGE: Keys = Keys::all(&[Key::new(
     "persistent",
     Shape::List(&Shape::Text(rule(
         rules::kept,
-        r"^(?!/(dev|proc|run|sys)(/|$))(?!/(tmp|bin|sbin|lib|lib64|usr|etc)$)(/(?!\.{1,2}(/|$))[!#-&(-+.0-\[\]-~-]+)+$",
+        r"^(?!/(dev|proc|run|sys)(/|$))(?!/(tmp|bin|sbin|lib|lib64|usr|etc)$)(/(?!\.{1,2}(/|$))[!#-&(-.0-\[\]-~]+)+$",
     ))),
     "[/var/lib/postgresql]",
 )
