@@ -127,7 +127,7 @@ fn tarball(part: &str) -> PathBuf {
 }
 
 /// The `.deb` files and the `.changes`, built by dpkg-buildpackage.
-pub(crate) fn debs() -> Vec<PathBuf> {
+pub(crate) static DEBS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
     results("deb", |out| {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -181,7 +181,7 @@ pub(crate) fn debs() -> Vec<PathBuf> {
             }
         }
     })
-}
+});
 
 /// The `.rpm` files, built by rpmbuild in a copy of the RPM world.
 pub(crate) fn rpms(world: &Path) -> Vec<PathBuf> {
