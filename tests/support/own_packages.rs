@@ -103,8 +103,10 @@ static TARBALLS: LazyLock<PathBuf> = LazyLock::new(|| {
 const BUILD: &str = "/mnt";
 
 /// What Cargo is to know for a build that is quick, and the same for both.
-fn quick() -> [(&'static str, String); 3] {
+fn quick() -> [(&'static str, String); 4] {
     [
+        // Each compiles all of Freezedry itself.
+        ("CARGO_INCREMENTAL", "0".into()),
         ("CARGO_TARGET_DIR", format!("{BUILD}/target")),
         ("CARGO_PROFILE_DEV_DEBUG", "false".into()),
         // As the release profile does by itself.
