@@ -5,7 +5,7 @@ use crate::support::{cache, run};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What the packages are built from, for the hash of it.
 const SOURCES: [&str; 14] = [
@@ -98,6 +98,40 @@ static TARBALLS: LazyLock<PathBuf> = LazyLock::new(|| {
     out
 });
 
+/// Where both formats' packages are built: crates at the same path are compiled
+/// once for both.
+const BUILD: &str = "/mnt";
+
+/// What Cargo is to know for a build that is quick, and the same for both.
+fn quick() -> [(&'static str, String); 4] {
+    [
+        // Each compiles all of Freezedry itself.
+        ("CARGO_INCREMENTAL", "0".into()),
+        ("CARGO_TARGET_DIR", format!("{BUILD}/target")),
+        ("CARGO_PROFILE_DEV_DEBUG", "false".into()),
+        // As the release profile does by itself.
+        ("CARGO_PROFILE_DEV_STRIP", "symbols".into()),
+    ]
+}
+
+/// Takes the directory for `CARGO_TARGET_DIR`, with crates that are compiled, but
+/// nothing of Freezedry itself.
+fn target() -> MutexGuard<'static, PathBuf> {
+    static TARGET: LazyLock<Mutex<PathBuf>> =
+        LazyLock::new(|| Mutex::new(cache().join("self-packaging-target")));
+    let target = TARGET.lock().unwrap_or_else(PoisonError::into_inner);
+    let fingerprints = target.join("debug/.fingerprint");
+    std::fs::create_dir_all(&fingerprints).unwrap();
+    for entry in fingerprints.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if name.starts_with("freezedry-") {
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+    }
+    target
+}
+
 /// The results with this extension that `build` leaves in the directory it is
 /// given; kept from an earlier run if there was one.
 fn results(extension: &str, build: impl FnOnce(&Path)) -> Vec<PathBuf> {
@@ -127,7 +161,7 @@ fn tarball(part: &str) -> PathBuf {
 }
 
 /// The `.deb` files and the `.changes`, built by dpkg-buildpackage.
-pub(crate) fn debs() -> Vec<PathBuf> {
+pub(crate) static DEBS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
     results("deb", |out| {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -154,25 +188,26 @@ pub(crate) fn debs() -> Vec<PathBuf> {
             "{}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             toolchain().display()
         );
+        std::fs::create_dir(at("target")).unwrap();
+        let build = format!(
+            "mount --bind \"$0\" {BUILD} && mount --bind \"$1\" {BUILD}/target
+             cd {BUILD}/freezedry-{}
+             # -d: the Rust that Debian 12 has is too old, so cargo and rustc are
+             # no packages here.
+             dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary -d",
+            version()
+        );
+        let target = target();
         run(Command::new("unshare")
             // No network.
-            .args([
-                "--net",
-                "dpkg-buildpackage",
-                "--unsigned-source",
-                "--unsigned-changes",
-            ])
-            // -d: the Rust that Debian 12 has is too old, so cargo and rustc are
-            // no packages here.
-            .args(["--build=binary", "-d"])
-            .current_dir(&tree)
+            .args(["--net", "--mount", "sh", "-ec", &build])
+            .args([dir.path(), &target])
             .env("PATH", path)
             .env("HOME", dir.path())
             .env("FREEZEDRY_CARGO_PROFILE", "dev")
-            .env("CARGO_PROFILE_DEV_DEBUG", "false")
-            // So there are no symbols to make a package of.
-            .env("DEB_BUILD_OPTIONS", "noautodbgsym")
-            .env_remove("CARGO_TARGET_DIR"));
+            .envs(quick())
+            // There are no symbols to make a package of.
+            .env("DEB_BUILD_OPTIONS", "noautodbgsym"));
         for entry in dir.path().read_dir().unwrap() {
             let path = entry.unwrap().path();
             let extension = path.extension().unwrap_or_default().to_str().unwrap();
@@ -181,7 +216,7 @@ pub(crate) fn debs() -> Vec<PathBuf> {
             }
         }
     })
-}
+});
 
 /// The `.rpm` files, built by rpmbuild in a copy of the RPM world.
 pub(crate) fn rpms(world: &Path) -> Vec<PathBuf> {
@@ -198,21 +233,28 @@ pub(crate) fn rpms(world: &Path) -> Vec<PathBuf> {
             &root.path.join("root/freezedry.spec"),
         );
         compiler(&root);
+        let build = tempfile::tempdir().unwrap();
+        let target = target();
         let mut rpmbuild = Command::new(here().join("tests/rpm-world/enter-rpm-world"));
         rpmbuild
             .arg(format!("--bind={}:/opt/rust", toolchain().display()))
             .args(["--env", "PATH=/opt/rust/bin:/usr/sbin:/usr/bin"])
-            .args(["--env", "CARGO_PROFILE_DEV_DEBUG=false"])
-            // As the release profile does by itself.
-            .args(["--env", "CARGO_PROFILE_DEV_STRIP=symbols"])
+            .arg(format!("--bind={}:{BUILD}", build.path().display()))
+            .arg(format!("--bind={}:{BUILD}/target", target.display()));
+        for (name, value) in quick() {
+            rpmbuild.args(["--env", &format!("{name}={value}")]);
+        }
+        rpmbuild
             .arg(&root.path)
             // No network.
             .args(["unshare", "--net", "rpmbuild", "-ba", "--quiet"])
             // The world's packages have neither cargo nor rust nor gcc; they lie
             // there all the same.
             .arg("--nodeps")
-            .args(["--define", "cargo_profile dev", "freezedry.spec"]);
+            .args(["--define", "cargo_profile dev"])
+            .args(["--define", &format!("_builddir {BUILD}"), "freezedry.spec"]);
         run(&mut rpmbuild);
+        drop(target);
         let built = run(Command::new("find")
             .arg(root.path.join("root/rpmbuild"))
             .args(["-name", "*.rpm"]));
