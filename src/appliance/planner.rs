@@ -6,7 +6,7 @@ use super::system;
 use super::tree::{Conflict, Parents, Tree, directory};
 use crate::glob::{self, Directories, Pattern};
 use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
-use crate::node::{Content, Node};
+use crate::node::{Content, HostFile, Node};
 use crate::skeleton::{Skeleton, Visited};
 use crate::{Error, Result, files};
 use std::collections::{HashMap, HashSet};
@@ -120,8 +120,8 @@ pub(super) fn plan(
         });
     }
     for mut entry in modules {
-        if let Node::File(Content::Host { path, .. }) = &entry.node
-            && !gate.reads(path)
+        if let Node::File(Content::Host(file)) = &entry.node
+            && !gate.reads(&file.path)
         {
             planner.report.unreadable.push(entry.path.clone());
             entry.node = empty();
@@ -418,10 +418,7 @@ fn node_of(path: &Path, meta: &Metadata) -> Result<Node> {
     Ok(if kind.is_dir() {
         Node::Directory
     } else if kind.is_file() {
-        Node::File(Content::Host {
-            path: path.to_owned(),
-            size: meta.len(),
-        })
+        Node::File(Content::Host(HostFile::new(path, meta)))
     } else if kind.is_symlink() {
         let target = path
             .read_link()

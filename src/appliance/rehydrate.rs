@@ -470,14 +470,14 @@ fn set_mode(path: &Path, mode: u32) -> Result<()> {
 /// Whether an entry holds bytes of the host that not everybody may read, or may
 /// get at.
 pub(super) fn is_secret(entry: &Entry) -> bool {
-    let Node::File(Content::Host { path, .. }) = &entry.node else {
+    let Node::File(Content::Host(file)) = &entry.node else {
         return false;
     };
     let closed = |directory: &Path| {
         let mode = std::fs::metadata(directory).map_or(0, |meta| meta.permissions().mode());
         mode & 0o001 == 0
     };
-    entry.mode & 0o004 == 0 || path.ancestors().skip(1).any(closed)
+    entry.mode & 0o004 == 0 || file.path.ancestors().skip(1).any(closed)
 }
 
 /// A UUID that depends on nothing but what is in the appliance.

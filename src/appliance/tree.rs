@@ -151,7 +151,7 @@ impl<P: Parents> Tree<P> {
         }
         match &entry.node {
             Node::File(Content::Bytes(bytes)) => Some(bytes.to_vec()),
-            Node::File(Content::Host { path, .. }) => files::read(path).ok(),
+            Node::File(Content::Host(file)) => files::read(&file.path).ok(),
             _ => None,
         }
     }

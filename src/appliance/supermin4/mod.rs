@@ -247,7 +247,11 @@ impl Prepared {
         lines.extend(files.map(|path| line(path, &identity(path))));
         for entry in &self.plan.entries {
             let what = match &entry.node {
-                Node::File(Content::Host { path, .. }) => identity(path),
+                Node::File(Content::Host(file)) => {
+                    let (seconds, nanoseconds) = file.changed;
+                    let (inode, size) = (file.inode, file.size);
+                    format!("{inode} {size} {seconds}.{nanoseconds} {}", entry.mtime)
+                }
                 Node::File(Content::Bytes(bytes)) => hex(&Sha256::digest(bytes)),
                 node => format!("{node:?}"),
             };
