@@ -2,6 +2,7 @@
 
 use crate::support::{both, require, require_root, run, skip};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -305,4 +306,71 @@ fn exit_codes_are_those_of_stock_supermin() {
     assert!(version.starts_with("supermin 5.3"), "{version}");
     let drivers = |program: &mut Command| run(program.arg("--list-drivers"));
     assert_eq!(drivers(&mut supermin()), drivers(&mut stock()));
+}
+
+/// Archives that come later replace what hard links of earlier ones name: what
+/// tar, cpio and stock supermin leave on a disk is what an appliance holds.
+#[test]
+fn hard_links_are_as_the_archivers_leave_them() {
+    if !require(&["tar", "cpio"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let sh = |script: &str| {
+        run(Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(dir.path()))
+    };
+    // `b` and `c` are other names of an `a` that is replaced, `d` and `e` other
+    // names of each other when `d` is replaced, `f` becomes a name of the new `a`.
+    let make = "mkdir in && cd in && echo old >a && ln a b && ln a c && echo two >d && ln d e
+        PACK 1 a b c d e
+        rm a d && echo new >a && echo 2nd >d && ln a f
+        PACK 2 a d f";
+    let tar = "pack() { name=$1; shift; tar -cf ../x/$name \"$@\"; }; mkdir x; ";
+    let cpio = "pack() { name=$1; shift; printf '%s\\n' \"$@\" | \
+        cpio --quiet -o -H newc >../x/$name; }; mkdir x; ";
+    for (pack, unpack) in [
+        (tar, "tar -xf ../x/1; tar -xf ../x/2"),
+        (cpio, "cpio --quiet -iu <../x/1; cpio --quiet -iu <../x/2"),
+    ] {
+        sh("rm -rf in x out ours theirs");
+        sh(&format!("{pack}{}", make.replace("PACK", "pack")));
+        sh(&format!("mkdir out; cd out; {unpack}"));
+        let built = |mut program: Command, out: &str| {
+            let words = ["--build", "-f", "chroot", "x", "-o", out];
+            run(program.args(words).current_dir(dir.path()));
+        };
+        built(supermin(), "ours");
+        let expected = tree_with_names(&dir.path().join("out"));
+        assert!(expected["b"].ends_with("b c"), "{expected:?}");
+        assert_eq!(tree_with_names(&dir.path().join("ours")), expected);
+        // It knows no cpio, and only some systems.
+        if pack == tar && comparable() {
+            built(stock(), "theirs");
+            assert_eq!(tree_with_names(&dir.path().join("theirs")), expected);
+        }
+    }
+}
+
+/// The files of a directory: content, and all names of the same file.
+fn tree_with_names(root: &Path) -> BTreeMap<String, String> {
+    let mut files: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    for entry in root.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let content = std::fs::read_to_string(entry.path()).unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        files.insert(name, (content, entry.metadata().unwrap().ino()));
+    }
+    let names = |inode: u64| -> Vec<&str> {
+        let same = files.iter().filter(|(_, (_, other))| *other == inode);
+        same.map(|(name, _)| name.as_str()).collect()
+    };
+    files
+        .iter()
+        .map(|(name, (content, inode))| {
+            let names = names(*inode).join(" ");
+            (name.clone(), format!("{} {names}", content.trim()))
+        })
+        .collect()
 }

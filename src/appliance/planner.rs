@@ -3,7 +3,7 @@
 use super::plan::{Entry, Origin, Plan, Xattr};
 use super::readers::{Gate, Readers};
 use super::system;
-use super::tree::{Conflict, Parents, Tree, directory};
+use super::tree::{Conflict, Identity, Parents, Tree, directory};
 use crate::glob::{self, Directories, Pattern};
 use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
 use crate::node::{Content, HostFile, Node};
@@ -96,7 +96,6 @@ pub(super) fn plan(
             visited: skeleton.visited.clone(),
             ..Report::default()
         },
-        links: HashMap::new(),
         closure: Vec::new(),
         excludes: Vec::new(),
     };
@@ -141,8 +140,6 @@ struct Planner<'a> {
     gate: &'a Gate,
     tree: Tree<HostParents<'a>>,
     report: Report,
-    /// The first path of each file with several names, by device and inode.
-    links: HashMap<(u64, u64), PathBuf>,
     /// The packages, and the paths that are left out.
     closure: Vec<PackageId>,
     excludes: Vec<Pattern>,
@@ -281,19 +278,13 @@ impl Planner<'_> {
             return Ok(());
         }
         let mut node = node_of(&real, &meta)?;
+        let mut identity = None;
         if meta.is_file() && !self.gate.reads(&real) {
             // supermin's way: the name, mode and owner stay, the bytes do not.
             self.report.unreadable.push(path.to_owned());
             node = empty();
         } else if meta.is_file() && meta.nlink() > 1 {
-            match self.links.entry((meta.dev(), meta.ino())) {
-                std::collections::hash_map::Entry::Occupied(first) => {
-                    node = Node::HardLink(first.get().clone());
-                }
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(path.to_owned());
-                }
-            }
+            identity = Some(Identity::Host(meta.dev(), meta.ino()));
         }
         let target = match &node {
             Node::Symlink(target) if !self.options.complete => Some(target.clone()),
@@ -303,7 +294,7 @@ impl Planner<'_> {
         if meta.is_file() {
             entry.xattrs = xattrs(&real);
         }
-        self.tree.put(entry);
+        self.tree.put_name(entry, identity);
         match target {
             Some(target) => self.linked_directory(source, &target),
             None => Ok(()),
