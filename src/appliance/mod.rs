@@ -15,6 +15,7 @@ mod stamp;
 pub mod supermin4;
 mod system;
 mod tree;
+mod walk;
 
 pub use planner::{Options, Report};
 pub use readers::Readers;

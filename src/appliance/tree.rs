@@ -2,14 +2,11 @@
 //! come out in order, with every parent there and no symlink above anything.
 
 use super::plan::{Content, Entry, Node, Origin, Plan};
+use super::walk::Walk;
 use crate::files;
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
-
-/// Symlinks followed for one path, as in the kernel.
-const MAX_LINKS: usize = 40;
+use std::path::{Path, PathBuf};
 
 /// A path that could not be put in, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,28 +150,14 @@ impl<P: Parents> Tree<P> {
     /// What `path` leads to inside the appliance, through every symlink, the
     /// last one too; nothing is put in.
     pub(super) fn look_up(&self, path: &Path) -> Option<&Entry> {
-        let mut links = 0;
-        let mut done = PathBuf::from("/");
-        let mut ahead: Vec<_> = components(path).rev().map(OsStr::to_owned).collect();
-        while let Some(name) = ahead.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            done.push(name);
-            if let Node::Symlink(target) = &self.entries.get(&done)?.node {
-                links += 1;
-                if links > MAX_LINKS {
-                    return None;
-                }
-                done.pop();
-                if target.is_absolute() {
-                    done = PathBuf::from("/");
-                }
-                ahead.extend(components(target).rev().map(OsStr::to_owned));
+        let mut walk = Walk::along(path);
+        while let Some(next) = walk.step() {
+            match &self.entries.get(&next)?.node {
+                Node::Symlink(target) => walk.follow(target).then_some(())?,
+                _ => walk.done = next,
             }
         }
-        self.entries.get(&done)
+        self.entries.get(&walk.done)
     }
 
     /// The entry at `path` itself, a symlink as such; nothing is put in.
@@ -252,17 +235,9 @@ impl<P: Parents> Tree<P> {
     /// Where `path` leads inside the appliance: every directory above it is
     /// put in, and symlinks among them are followed.
     fn place(&mut self, path: &Path) -> Result<PathBuf, String> {
-        let mut links = 0;
-        let mut done = PathBuf::from("/");
-        // The components still to walk, last first.
-        let mut ahead: Vec<_> = components(path).rev().map(OsStr::to_owned).collect();
-        while let Some(name) = ahead.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            let next = done.join(&name);
-            if ahead.is_empty() {
+        let mut walk = Walk::along(path);
+        while let Some(next) = walk.step() {
+            if walk.is_last() {
                 return Ok(next);
             }
             if !self.entries.contains_key(&next) {
@@ -273,33 +248,19 @@ impl<P: Parents> Tree<P> {
                 self.entries.insert(next.clone(), entry);
             }
             match &self.entries[&next].node {
-                Node::Directory => done = next,
-                Node::Symlink(target) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(format!(
-                            "the symlinks above it run in a circle at `{}`",
-                            next.display()
-                        ));
-                    }
-                    if target.is_absolute() {
-                        done = PathBuf::from("/");
-                    }
-                    ahead.extend(components(target).rev().map(OsStr::to_owned));
+                Node::Directory => walk.done = next,
+                Node::Symlink(target) if walk.follow(target) => {}
+                Node::Symlink(_) => {
+                    return Err(format!(
+                        "the symlinks above it run in a circle at `{}`",
+                        next.display()
+                    ));
                 }
                 _ => return Err(format!("`{}` is a file", next.display())),
             }
         }
-        Ok(done)
+        Ok(walk.done)
     }
-}
-
-fn components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(part) => Some(part),
-        Component::ParentDir => Some(OsStr::new("..")),
-        _ => None,
-    })
 }
 
 /// A directory as an image needs it where nothing else says how it should be.
