@@ -326,6 +326,49 @@ fn another_user_makes_it_for_root() {
     );
 }
 
+/// Packages bring files that only root may read: those are empty inside and
+/// named, also where the package spells the path through a symlink, as `/lib`.
+#[test]
+fn what_a_package_has_for_root_alone_is_left_empty_and_told() {
+    let shop = Workshop::new();
+    if !require(&["unshare"]) || !require_root() || !kernel() {
+        return;
+    }
+    if !Path::new("/var/lib/dpkg/status").exists() {
+        skip("this is no Debian system");
+        return;
+    }
+    shop.put("real/secret", "s");
+    symlink("real", shop.path("link")).unwrap();
+    shop.put("d/packages", "freezedry-test\n");
+    std::fs::copy(
+        env!("CARGO_BIN_EXE_freezedry"),
+        shop.path("febootstrap-copy"),
+    )
+    .unwrap();
+    // A database with one package more, for this one command.
+    let script = "chmod 755 . d real; chmod 600 real/secret
+        cp -a /var/lib/dpkg dpkg
+        printf '\\nPackage: freezedry-test\\nStatus: install ok installed\\n\
+Architecture: all\\nVersion: 1\\n\\n' >>dpkg/status
+        echo $PWD/link/secret >dpkg/info/freezedry-test.list
+        mount --bind dpkg /var/lib/dpkg
+        exec ./febootstrap-copy supermin-helper -u nobody -f checksum --host-cpu x86_64 d";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-ec", script])
+        .current_dir(shop.0.path())
+        .output()
+        .unwrap();
+    succeeds(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let link = shop.path("link/secret");
+    let warning = format!(
+        "supermin-helper: warning: {}: Permission denied (ignored)\n",
+        link.display()
+    );
+    assert_eq!(said, warning);
+}
+
 #[test]
 fn what_it_says_and_how_it_ends() {
     let shop = Workshop::new();

@@ -17,7 +17,7 @@ mod system;
 mod tree;
 mod walk;
 
-pub use planner::{Options, Report};
+pub use planner::{Options, Report, Unreadable};
 pub use readers::Readers;
 pub use rehydrate::{
     Freshness, Prepared, Rehydration, Request, Statistics, ensure, explain, is_chroot_newer, make,

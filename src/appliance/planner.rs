@@ -66,7 +66,7 @@ pub struct Report {
     pub plain: bool,
     /// Files that the appliance's readers may not read: empty in it, or not there
     /// where not even their name can be seen.
-    pub unreadable: Vec<PathBuf>,
+    pub unreadable: Vec<Unreadable>,
     /// Configuration files left out because somebody edited them on this host.
     pub edited: Vec<PathBuf>,
     /// Configuration files left out because nobody can tell whether they are as
@@ -77,6 +77,15 @@ pub struct Report {
     /// What the skeleton holds that supermin refuses or loses; see
     /// [`Skeleton::notices`].
     pub notices: Vec<String>,
+}
+
+/// A file that the appliance's readers may not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its path, as the package, the list of host files or the kernel has it.
+    pub path: PathBuf,
+    /// Why it was to go in.
+    pub origin: Origin,
 }
 
 /// The plan for `skeleton` on `host`, with `modules` (from [`host_tree`]) put in last.
@@ -122,7 +131,10 @@ pub(super) fn plan(
         if let Node::File(Content::Host(file)) = &entry.node
             && !gate.reads(&file.path)
         {
-            planner.report.unreadable.push(entry.path.clone());
+            planner.report.unreadable.push(Unreadable {
+                path: entry.path.clone(),
+                origin: entry.origin.clone(),
+            });
             entry.node = empty();
         }
         planner.tree.put(entry);
@@ -270,10 +282,14 @@ impl Planner<'_> {
         let Ok(meta) = real.symlink_metadata() else {
             return Ok(());
         };
+        let unreadable = || Unreadable {
+            path: path.to_owned(),
+            origin: origin.clone(),
+        };
         if !self.gate.sees(&real) {
             // As for a user, who cannot even find out that it is there.
             if meta.is_file() {
-                self.report.unreadable.push(path.to_owned());
+                self.report.unreadable.push(unreadable());
             }
             return Ok(());
         }
@@ -281,7 +297,7 @@ impl Planner<'_> {
         let mut identity = None;
         if meta.is_file() && !self.gate.reads(&real) {
             // supermin's way: the name, mode and owner stay, the bytes do not.
-            self.report.unreadable.push(path.to_owned());
+            self.report.unreadable.push(unreadable());
             node = empty();
         } else if meta.is_file() && meta.nlink() > 1 {
             identity = Some(Identity::Host(meta.dev(), meta.ino()));

@@ -12,7 +12,7 @@ use super::image::{cpio, ext2, sink};
 use super::kernel::{self, Selection};
 use super::modules::Index;
 use super::plan::{Entry, Origin, Plan};
-use super::planner::{self, Options, Report};
+use super::planner::{self, Options, Report, Unreadable};
 use super::{cache::Scratch, initrd, rehydrate, stamp::Fingerprint};
 use crate::glob::Pattern;
 use crate::host::Host;
@@ -121,7 +121,7 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
         tree.retain(|entry| is_wanted(entry, whitelist));
     }
     let (plan, report) = planner::plan(&skeleton, host, tree, Options::SUPERMIN)?;
-    require_readable(&plan, &report)?;
+    require_readable(&report)?;
     let images = skeleton.images.into_iter();
     let archives = images.filter(|image| image.is_cpio);
     Ok(Prepared {
@@ -211,17 +211,13 @@ fn is_wanted(entry: &Entry, whitelist: &[Pattern]) -> bool {
 
 /// A host file that this user may not read ends everything, as in supermin 4:
 /// nobody would notice that it is empty.
-fn require_readable(plan: &Plan, report: &Report) -> Result<()> {
-    let named = |path: &&PathBuf| {
-        let of_package = |entry: &Entry| matches!(entry.origin, Origin::Package(_));
-        let entry = plan.entries.iter().find(|entry| entry.path == **path);
-        !entry.is_some_and(of_package)
-    };
+fn require_readable(report: &Report) -> Result<()> {
+    let named = |file: &&Unreadable| !matches!(file.origin, Origin::Package(_));
     match report.unreadable.iter().find(named) {
         None => Ok(()),
-        Some(path) => Err(Error::host(format!(
+        Some(file) => Err(Error::host(format!(
             "you may not read the host file `{}`",
-            path.display()
+            file.path.display()
         ))
         .hint("run this as a user who may, or take it out of the skeleton's host files")),
     }

@@ -340,6 +340,10 @@ fn explain(prepared: &Prepared, say: &dyn Fn(usize, &str)) {
     for notice in &prepared.report.notices {
         eprintln!("supermin-helper: {notice}");
     }
+    for file in &prepared.report.unreadable {
+        let path = file.path.display();
+        eprintln!("supermin-helper: warning: {path}: Permission denied (ignored)");
+    }
     let kernel = &prepared.selection.kernel;
     let name = kernel.image.file_name().unwrap_or(OsStr::new("?"));
     say(1, &format!("picked kernel {}", name.display()));
