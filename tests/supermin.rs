@@ -308,6 +308,53 @@ fn exit_codes_are_those_of_stock_supermin() {
     assert_eq!(drivers(&mut supermin()), drivers(&mut stock()));
 }
 
+/// Some file systems hold extended attributes that ext2 has no room for.
+#[test]
+fn an_attribute_that_is_too_large_is_left_out_and_told() {
+    if !require(&["unshare", "setfattr", "getfattr", "debugfs", "e2fsck"]) || !require_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mkdir fs d; mount -t tmpfs tmpfs fs; echo text >fs/file
+        setfattr -n user.large -v $(head -c 5000 /dev/zero | tr '\\0' x) fs/file || exit 77
+        setfattr -n user.small -v little fs/file
+        setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 fs/file
+        echo $PWD/fs/file >d/hostfiles
+        for format in ext2 chroot; do
+            $0 supermin --build -f $format d -o $format
+        done
+        debugfs -R \"ea_list $PWD/fs/file\" ext2/root 2>&1
+        getfattr --absolute-names -m - -d chroot$PWD/fs/file";
+    let output = output(
+        Command::new("unshare")
+            .args(["-m", "sh", "-ec", script])
+            .arg(env!("CARGO_BIN_EXE_freezedry"))
+            .current_dir(dir.path()),
+    );
+    let said = both(&output);
+    if output.status.code() == Some(77) {
+        skip("this kernel's tmpfs has no attributes of users");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let lost = format!(
+        "supermin: warning: `{}` loses its extended attribute `user.large` of 5000 bytes: \
+         it is too large for an image\n",
+        dir.path().join("fs/file").display()
+    );
+    assert_eq!(said.matches(&lost).count(), 2, "{said}");
+    for kept in ["user.small", "security.capability"] {
+        assert_eq!(said.matches(kept).count(), 2, "{said}");
+    }
+    assert!(
+        !said.contains("user.large (") && !said.contains("user.large="),
+        "{said}"
+    );
+    run(Command::new("e2fsck")
+        .arg("-fn")
+        .arg(dir.path().join("ext2/root")));
+}
+
 /// Archives that come later replace what hard links of earlier ones name: what
 /// tar, cpio and stock supermin leave on a disk is what an appliance holds.
 #[test]

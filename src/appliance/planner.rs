@@ -1,5 +1,6 @@
 //! Making the plan: a skeleton and a host's packages become a list of paths.
 
+use super::image::ext2;
 use super::plan::{Entry, Origin, Plan, Xattr};
 use super::readers::{Gate, Readers};
 use super::system;
@@ -74,8 +75,8 @@ pub struct Report {
     pub unverifiable: Vec<PathBuf>,
     /// Paths that could not be put in.
     pub conflicts: Vec<Conflict>,
-    /// What the skeleton holds that supermin refuses or loses; see
-    /// [`Skeleton::notices`].
+    /// What else does not go in as it is: of the skeleton, see
+    /// [`Skeleton::notices`], and extended attributes that are too large.
     pub notices: Vec<String>,
 }
 
@@ -103,6 +104,7 @@ pub(super) fn plan(
         tree: Tree::new(HostParents(host, &gate)),
         report: Report {
             visited: skeleton.visited.clone(),
+            notices: skeleton.notices.clone(),
             ..Report::default()
         },
         closure: Vec::new(),
@@ -142,7 +144,6 @@ pub(super) fn plan(
     let (plan, conflicts) = planner.tree.finish();
     let mut report = planner.report;
     report.conflicts = conflicts;
-    report.notices.clone_from(&skeleton.notices);
     Ok((plan, report))
 }
 
@@ -308,7 +309,12 @@ impl Planner<'_> {
         };
         let mut entry = entry_of(path, node, &meta, origin);
         if meta.is_file() {
-            entry.xattrs = xattrs(&real);
+            let (fitting, too_large) = ext2::fitting(xattrs(&real));
+            entry.xattrs = fitting;
+            self.report.notices.extend(too_large.iter().map(|xattr| {
+                let (path, name, size) = (path.display(), &xattr.name, xattr.value.len());
+                format!("`{path}` loses its extended attribute `{name}` of {size} bytes: it is too large for an image")
+            }));
         }
         self.tree.put_name(entry, identity);
         match target {
@@ -393,7 +399,7 @@ fn entry_of(path: &Path, node: Node, meta: &Metadata, origin: Origin) -> Entry {
 /// capabilities, and those of users.  SELinux labels are of the host's policy.
 fn xattrs(path: &Path) -> Vec<Xattr> {
     // Nearly all files have none, or lie on a file system without.
-    if rustix::fs::llistxattr(path, &mut [0u8; 0]).unwrap_or(0) == 0 {
+    if rustix::fs::llistxattr_query(path).unwrap_or(0) == 0 {
         return Vec::new();
     }
     let mut names = vec![0; 64 << 10]; // the most that the kernel has

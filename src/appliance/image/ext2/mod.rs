@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use xattr::Encoded;
+pub use xattr::fitting;
 
 /// The size of a block, in bytes.
 pub const BLOCK: u64 = 4096;
