@@ -1,5 +1,6 @@
 //! Tar archives as plain data.
 
+use super::sniff::LIMIT;
 use crate::node::{Content, Node};
 use crate::{Error, Result};
 use flate2::{Compression, GzBuilder};
@@ -29,8 +30,15 @@ pub struct Member {
 
 /// The members of `archive`, an uncompressed tar; `name` is for messages.
 pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
+    unpack_within(name, archive, LIMIT)
+}
+
+/// The same, with files of at most `limit` bytes in all: the holes of a sparse
+/// one take no room in an archive, but they do here.
+fn unpack_within(name: &str, archive: &[u8], limit: u64) -> Result<Vec<Member>> {
     let damaged = |e| Error::io("cannot read the tar archive", name, e);
     let mut members = Vec::new();
+    let mut room = limit;
     for entry in tar::Archive::new(archive).entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let path = normal("tar", name, &entry.path_bytes())?;
@@ -40,6 +48,23 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
             // Tar of Unix V7 has no type for a directory but the slash.
             EntryType::Regular if entry.path_bytes().ends_with(b"/") => Node::Directory,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                let size = entry.size();
+                room = room.checked_sub(size).ok_or_else(|| {
+                    Error::input(format!(
+                        "the tar archive `{name}` is too large when unpacked: `{}` alone has {size} bytes",
+                        path.display()
+                    ))
+                    .hint(format!(
+                        "take large and sparse files out of it; all together may have {limit} bytes"
+                    ))
+                })?;
+                if is_sparse(&mut entry).map_err(damaged)? {
+                    return Err(Error::input(format!(
+                        "the tar archive `{name}` has a sparse file, `{}`, in a form that cannot be read",
+                        path.display()
+                    ))
+                    .hint("make the archive again with `tar --format=gnu`, or without `--sparse`"));
+                }
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(damaged)?;
                 Node::File(Content::Bytes(bytes.into()))
@@ -82,6 +107,22 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
         });
     }
     Ok(members)
+}
+
+/// Whether the member is sparse in one of the forms that pax headers describe,
+/// which the tar crate takes for a file's content.
+///
+/// Source: <https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html>.
+fn is_sparse<R: Read>(entry: &mut tar::Entry<'_, R>) -> std::io::Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(false);
+    };
+    for extension in extensions {
+        if extension?.key_bytes().starts_with(b"GNU.sparse.") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn link_target<R: Read>(entry: &tar::Entry<'_, R>) -> PathBuf {
@@ -189,6 +230,7 @@ mod tests {
     use super::*;
     use crate::compression::decompress;
     use proptest::prelude::*;
+    use std::process::Command;
 
     fn member() -> impl Strategy<Value = Member> {
         let path = proptest::collection::vec("[a-zA-Z0-9._ é-]{1,60}", 1..6)
@@ -218,6 +260,50 @@ mod tests {
         #[test]
         fn damaged_archives_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let _ = unpack("x", &bytes);
+        }
+    }
+
+    /// What GNU tar makes of the files that `script` makes; `None` without tar.
+    fn archived(script: &str, options: &str) -> Option<Vec<u8>> {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new("sh")
+            .args(["-ec", &format!("{script}; tar {options} -Scf - *")])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        output.status.success().then_some(output.stdout)
+    }
+
+    #[test]
+    fn sparse_files_are_read_if_they_are_not_too_large() {
+        let small = "truncate -s 300K name; echo x >>name; truncate -s 1M name";
+        let Some(archive) = archived(small, "--format=gnu") else {
+            return;
+        };
+        assert!(archive.len() < 100 << 10);
+        let members = unpack("x", &archive).unwrap();
+        let mut expected = vec![0; 1 << 20];
+        expected[300 << 10..][..2].copy_from_slice(b"x\n");
+        assert_eq!(members[0].node, Node::File(Content::Bytes(expected.into())));
+
+        let archive = archived("truncate -s 3T name", "--format=gnu").unwrap();
+        assert!(archive.len() < 100 << 10);
+        let error = unpack("x.tar", &archive).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the tar archive `x.tar` is too large when unpacked: `/name` alone has 3298534883328 bytes"
+        );
+        assert!(error.advice().is_some());
+        // Together, not one by one.
+        let archive = archived("truncate -s 1M a b c", "--format=gnu").unwrap();
+        assert!(unpack_within("x", &archive, 3 << 20).is_ok());
+        assert!(unpack_within("x", &archive, (3 << 20) - 1).is_err());
+
+        for version in ["0.0", "0.1", "1.0"] {
+            let options = format!("--format=posix --sparse-version={version}");
+            let archive = archived(small, &options).unwrap();
+            let error = unpack("x", &archive).unwrap_err().to_string();
+            assert!(error.contains("has a sparse file, "), "{version}: {error}");
         }
     }
 
