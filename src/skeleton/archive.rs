@@ -36,7 +36,10 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
 /// The same, with files of at most `limit` bytes in all: the holes of a sparse
 /// one take no room in an archive, but they do here.
 fn unpack_within(name: &str, archive: &[u8], limit: u64) -> Result<Vec<Member>> {
-    let damaged = |e| Error::io("cannot read the tar archive", name, e);
+    let damaged = |e| {
+        Error::io("cannot read the tar archive", name, e)
+            .hint("it is damaged or cut off: make it again with `tar`")
+    };
     let mut members = Vec::new();
     let mut room = limit;
     for entry in tar::Archive::new(archive).entries().map_err(damaged)? {
@@ -95,6 +98,7 @@ fn unpack_within(name: &str, archive: &[u8], limit: u64) -> Result<Vec<Member>> 
                     "`{}` in the tar archive `{name}` has an owner beyond 32 bits",
                     path.display()
                 ))
+                .hint("make the archive again with `tar --owner=0 --group=0`")
             })
         };
         members.push(Member {
@@ -141,7 +145,8 @@ pub(super) fn normal(format: &str, archive: &str, name: &[u8]) -> Result<PathBuf
                 return Err(Error::input(format!(
                     "the {format} archive `{archive}` has a member `{}`, which leaves its root",
                     String::from_utf8_lossy(name)
-                )));
+                ))
+                .hint("make the archive again in the directory that is to be the root, as `tar -C DIRECTORY -cf … .`"));
             }
         }
     }
@@ -191,7 +196,8 @@ pub fn pack(members: &[Member]) -> Result<Vec<u8>> {
                 return Err(Error::input(format!(
                     "`{}` cannot be put into a skeleton: it is no file, directory or symlink",
                     member.path.display()
-                )));
+                ))
+                .hint("leave it out, and make it when the appliance boots"));
             }
         }
     }
@@ -317,5 +323,19 @@ mod tests {
         builder.append(&header, std::io::empty()).unwrap();
         let error = unpack("a.tar", &builder.into_inner().unwrap()).unwrap_err();
         assert!(error.to_string().contains("`../evil`"), "{error}");
+        assert!(error.advice().is_some());
+    }
+
+    #[test]
+    fn a_cut_archive_says_what_to_do() {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[0] = b'a';
+        header.set_size(600);
+        header.set_cksum();
+        let error = unpack("a.tar", header.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.advice(),
+            Some("it is damaged or cut off: make it again with `tar`")
+        );
     }
 }
