@@ -92,19 +92,54 @@ pub(crate) fn assert_same(
     assert!(different.is_empty(), "{what}: {different:#?}");
 }
 
-/// A link's target as stock supermin makes it relative: it counts the slashes
-/// of the path as the package spells it, `/lib64/x`, and not of the place where
-/// that leads, `/usr/lib64/x`; and it doubles a slash.  Both lead to the same
-/// file from inside.
-fn without_climbing(tree: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    tree.into_iter()
-        .map(|(path, what)| match what.strip_prefix('l') {
-            Some(link) => {
-                let link = link.replace("../", "").replace("//", "/");
-                (path, link.replace(" /", " "))
-            }
-            None => (path, what),
-        })
+/// The tree of a chroot with its links as they are in the `image` of the same
+/// plan, after making sure that each is one of those that `relative` makes of
+/// the path and the absolute target there.
+fn with_links_of(
+    image: &BTreeMap<String, String>,
+    mut tree: BTreeMap<String, String>,
+    relative: impl Fn(&str, &str) -> Vec<String>,
+) -> BTreeMap<String, String> {
+    for (path, what) in &mut tree {
+        let Some(original) = image.get(path).filter(|_| what.starts_with("l ")) else {
+            continue;
+        };
+        let target = |what: &str| what.splitn(4, ' ').nth(3).unwrap().to_owned();
+        let absolute = target(original);
+        let expected = if absolute.starts_with('/') {
+            relative(path, &absolute)
+        } else {
+            vec![absolute]
+        };
+        assert!(
+            expected.contains(&target(what)),
+            "{path}: {what}, not {expected:?}"
+        );
+        what.clone_from(original);
+    }
+    tree
+}
+
+/// A link's target as we make it relative: to where the link lies.
+fn ours_relative(path: &str, target: &str) -> Vec<String> {
+    let climb = "../".repeat(path.matches('/').count());
+    vec![format!("{climb}{}", target.trim_start_matches('/'))]
+}
+
+/// The same as stock supermin does: it counts the slashes of the path as the
+/// package spells it, `/lib64/x`, and not of the place where that leads,
+/// `/usr/lib64/x`; and it doubles a slash.
+fn theirs_relative(path: &str, target: &str) -> Vec<String> {
+    let directory = |name: &&str| {
+        let top = name.split('/').next().unwrap_or_default();
+        // Of directories that are not links there is but one spelling.
+        !top.is_empty() && Path::new("/").join(top).is_symlink()
+    };
+    let spellings = [Some(path), path.strip_prefix("usr/").filter(directory)];
+    let climb = |spelling: &str| "../".repeat(spelling.matches('/').count());
+    let spellings = spellings.into_iter().flatten();
+    spellings
+        .map(|spelling| format!("{}{target}", climb(spelling)))
         .collect()
 }
 
@@ -197,7 +232,7 @@ fn compare_builds(name: &str, skeleton: &Path, dir: &Path) {
     let theirs = build(stock(), "chroot", "theirs");
     // In an image the owner that a tar file gives to a directory stays, here
     // the host's wins with stock; with ours both formats are the same.
-    let mut theirs = without_climbing(tree(&theirs));
+    let mut theirs = with_links_of(&image, tree(&theirs), theirs_relative);
     for (path, what) in &mut theirs {
         if let Some(ours) = image
             .get(path)
@@ -207,7 +242,7 @@ fn compare_builds(name: &str, skeleton: &Path, dir: &Path) {
         }
     }
     assert_same(
-        &without_climbing(tree(&ours)),
+        &with_links_of(&image, tree(&ours), ours_relative),
         &theirs,
         &format!("{name}, chroot"),
     );
