@@ -286,6 +286,42 @@ fn modules_and_device_trees_as_asked_for() {
     assert!(!has(format!("/{}\0", names[1]).as_bytes()));
 }
 
+/// As kernels of arm64 and riscv64 are packaged: both programs unpack them.
+#[test]
+fn a_kernel_in_gzip_comes_out_plain() {
+    let shop = Workshop::new();
+    if !require(&["gzip"]) || !kernel() {
+        return;
+    }
+    shop.put("d/hostfiles", "/etc/hostname\n");
+    let output = shop.helper("-v -f ext2 d x86_64 linked initrd root");
+    succeeds(&output);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let modules = said.lines().find_map(|line| line.split_once("modules = "));
+    let original = shop.path("linked").read_link().unwrap();
+    let name = original.file_name().unwrap().to_str().unwrap();
+    shop.sh(&format!("gzip <{} >{name}", original.display()));
+    for (program, line, kernel) in [
+        (
+            "supermin-helper",
+            "-f ext2 d x86_64 kernel initrd root",
+            "kernel",
+        ),
+        ("supermin", "--build -f ext2 d -o out", "out/kernel"),
+    ] {
+        let output = shop
+            .command(program, line)
+            .env("SUPERMIN_KERNEL", shop.path(name))
+            .env("SUPERMIN_MODULES", modules.unwrap().1)
+            .output();
+        succeeds(&output.unwrap());
+        let kernel = shop.path(kernel);
+        assert!(!kernel.is_symlink());
+        let (made, original) = (std::fs::read(kernel), std::fs::read(&original));
+        assert!(made.unwrap() == original.unwrap(), "{program}");
+    }
+}
+
 #[test]
 fn another_user_makes_it_for_root() {
     let shop = Workshop::new();

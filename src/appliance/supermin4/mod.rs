@@ -281,9 +281,11 @@ impl Prepared {
         for (output, source) in given {
             if let (Some(output), Some(source)) = (output, source) {
                 let new = New::beside(output)?;
-                if copy_kernel {
-                    let from = files::open(source)?;
-                    copy(from, &new.path, source)?;
+                if let Some(bytes) = kernel::decompressed(source)? {
+                    files::write(&new.path, bytes)?;
+                    new.set_mode(0o644)?;
+                } else if copy_kernel {
+                    copy(files::open(source)?, &new.path, source)?;
                     new.set_mode(0o644)?;
                 } else {
                     let target = std::path::absolute(source)
