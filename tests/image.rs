@@ -195,6 +195,21 @@ fn directories_of_a_hundred_thousand_files() {
     assert_eq!(fs.read_dir("/").unwrap().count(), 100_003);
 }
 
+/// A last group that is too small for its own metadata is left out; its inodes
+/// are not.
+#[test]
+fn files_beside_a_group_that_is_too_small() {
+    if !require(&["e2fsck"]) {
+        return;
+    }
+    let mut entries = vec![entry("/", Node::Directory)];
+    entries.extend((0..8000).map(|i| file(format!("/{i}"), Vec::new())));
+    let plan = Plan { entries };
+    let (_dir, image) = write(&plan, Some((128 << 20) + (40 << 10)));
+    let fs = ext4_view::Ext4::load_from_path(&image).unwrap();
+    assert_eq!(fs.read_dir("/").unwrap().count(), 8003);
+}
+
 #[test]
 fn sparse_files_with_every_level_of_the_block_map() {
     if !require(&["e2fsck"]) {
@@ -462,6 +477,19 @@ fn what_cannot_be_is_said() {
             .to_string();
         assert!(error.contains(expected), "{error}");
     }
+    let vast = |path: &str| {
+        let size = i64::MAX as u64;
+        let path = path.into();
+        let file = HostFile {
+            path,
+            size,
+            ..HostFile::default()
+        };
+        entry(file.path.clone(), Node::File(Content::Host(file)))
+    };
+    let entries = vec![root.clone(), vast("/a"), vast("/b"), vast("/c")];
+    let error = ext2::layout(&Plan { entries }, &options(None)).unwrap_err();
+    assert!(error.to_string().contains("too small"), "{error}");
     let plan = Plan {
         entries: vec![root, big],
     };

@@ -73,7 +73,10 @@ fn unpack_within(name: &str, archive: &[u8], limit: u64) -> Result<Vec<Member>> 
                 Node::File(Content::Bytes(bytes.into()))
             }
             EntryType::Directory => Node::Directory,
-            EntryType::Symlink => Node::Symlink(link_target(&entry)),
+            EntryType::Symlink => {
+                let target = link_target(&entry);
+                Node::Symlink(symlink("tar", name, &path, target.as_os_str().as_bytes())?)
+            }
             EntryType::Link => Node::HardLink(normal(
                 "tar",
                 name,
@@ -151,6 +154,18 @@ pub(super) fn normal(format: &str, archive: &str, name: &[u8]) -> Result<PathBuf
         }
     }
     Ok(path)
+}
+
+/// The target of a symlink, if there can be such a one.
+pub(super) fn symlink(format: &str, archive: &str, path: &Path, target: &[u8]) -> Result<PathBuf> {
+    if target.is_empty() || target.contains(&0) {
+        return Err(Error::input(format!(
+            "the symlink `{}` in the {format} archive `{archive}` leads to no possible path",
+            path.display()
+        ))
+        .hint(format!("make the archive again with `{format}`")));
+    }
+    Ok(OsStr::from_bytes(target).into())
 }
 
 /// A gzip-compressed tar archive of `members`, in their order.
@@ -324,6 +339,19 @@ mod tests {
         let error = unpack("a.tar", &builder.into_inner().unwrap()).unwrap_err();
         assert!(error.to_string().contains("`../evil`"), "{error}");
         assert!(error.advice().is_some());
+    }
+
+    #[test]
+    fn a_symlink_that_no_file_system_can_hold_is_refused() {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[0] = b'a';
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        header.set_cksum();
+        let error = unpack("a.tar", header.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("symlink `/a`"), "{error}");
+        let error = symlink("cpio", "b", Path::new("/l"), b"x\0y").unwrap_err();
+        assert!(error.advice().is_some(), "{error}");
     }
 
     #[test]
