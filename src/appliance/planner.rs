@@ -295,32 +295,42 @@ impl Planner<'_> {
             return Ok(());
         }
         let mut node = node_of(&real, &meta)?;
-        let mut identity = None;
+        let (mut identity, mut xattrs) = (None, Vec::new());
         if meta.is_file() && !self.gate.reads(&real) {
             // supermin's way: the name, mode and owner stay, the bytes do not.
             self.report.unreadable.push(unreadable());
             node = empty();
-        } else if meta.is_file() && meta.nlink() > 1 {
-            identity = Some(Identity::Host(meta.dev(), meta.ino()));
+        } else if meta.is_file() {
+            let several = meta.nlink() > 1;
+            identity = several.then(|| Identity::Host(meta.dev(), meta.ino()));
+            xattrs = self.xattrs(path, &real);
         }
         let target = match &node {
             Node::Symlink(target) if !self.options.complete => Some(target.clone()),
             _ => None,
         };
-        let mut entry = entry_of(path, node, &meta, origin);
-        if meta.is_file() {
-            let (fitting, too_large) = ext2::fitting(xattrs(&real));
-            entry.xattrs = fitting;
-            self.report.notices.extend(too_large.iter().map(|xattr| {
-                let (path, name, size) = (path.display(), &xattr.name, xattr.value.len());
-                format!("`{path}` loses its extended attribute `{name}` of {size} bytes: it is too large for an image")
-            }));
-        }
+        let entry = Entry {
+            xattrs,
+            ..entry_of(path, node, &meta, origin)
+        };
         self.tree.put_name(entry, identity);
         match target {
             Some(target) => self.linked_directory(source, &target),
             None => Ok(()),
         }
+    }
+
+    /// The extended attributes of the file at `real` that an image has room for.
+    fn xattrs(&mut self, path: &Path, real: &Path) -> Vec<Xattr> {
+        let (fitting, too_large) = ext2::fitting(xattrs(real));
+        for Xattr { name, value } in too_large {
+            self.report.notices.push(format!(
+                "`{}` loses its extended attribute `{name}` of {} bytes: it is too large for an image",
+                path.display(),
+                value.len()
+            ));
+        }
+        fitting
     }
 
     /// supermin brings the directory that a symlink leads to, though not what
@@ -467,4 +477,56 @@ pub(super) fn host_tree(path: &Path, source: &Path, origin: &Origin) -> Result<V
         }
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{XattrFlags, setxattr};
+    use std::os::unix::fs::PermissionsExt;
+
+    /// What an attribute says may be as secret as what the file says.
+    #[test]
+    fn a_file_that_is_left_empty_has_no_attributes() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root makes an appliance for everybody");
+            return;
+        }
+        // Not below /tmp, where everybody may write.
+        let dir = tempfile::tempdir_in("/var/lib").unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        mode(dir.path(), 0o755);
+        for (name, bits) in [("open", 0o644), ("closed", 0o600)] {
+            let path = dir.path().join(name);
+            files::write(&path, "text").unwrap();
+            mode(&path, bits);
+            if setxattr(&path, "user.a", b"value", XattrFlags::empty()).is_err() {
+                eprintln!("SKIPPED: /var/lib has no extended attributes");
+                return;
+            }
+        }
+        let host = Host::with(dir.path(), Some(Manager::None)).unwrap();
+        let skeleton = Skeleton {
+            host_files: vec!["/open".into(), "/closed".into()],
+            ..Skeleton::default()
+        };
+        let options = Options {
+            readers: Readers::Everybody,
+            ..Options::SUPERMIN
+        };
+        let (plan, _) = plan(&skeleton, &host, Vec::new(), options).unwrap();
+        let found: Vec<_> = plan.entries[1..]
+            .iter()
+            .map(|entry| {
+                (
+                    entry.path.to_str().unwrap(),
+                    entry.size(),
+                    entry.xattrs.len(),
+                )
+            })
+            .collect();
+        assert_eq!(found, [("/closed", 0, 0), ("/open", 4, 1)]);
+    }
 }
