@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod freshness;
+mod host_entries;
 pub mod image;
 pub mod initrd;
 pub mod kernel;

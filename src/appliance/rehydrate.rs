@@ -2,6 +2,7 @@
 
 use super::cache::{self, Scratch};
 use super::freshness::inputs;
+use super::host_entries;
 use super::image::chroot::{self, Skipped};
 use super::image::{ext2, sink};
 use super::kernel::{self, Kernel};
@@ -200,7 +201,7 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
 
     let inside = PathBuf::from("/lib/modules").join(&kernel.version);
     let modules = if request.all_modules {
-        planner::host_tree(&inside, &kernel.modules, &Origin::Module)?
+        host_entries::host_tree(&inside, &kernel.modules, &Origin::Module)?
     } else {
         Vec::new()
     };

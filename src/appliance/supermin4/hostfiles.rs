@@ -1,10 +1,10 @@
 //! What `supermin --names` of supermin 4 makes of packages: a list of host
 //! files, and a base image of what must not come from the host as it is.
 
+use crate::appliance::host_entries;
 use crate::appliance::image::cpio;
 use crate::appliance::plan;
 use crate::appliance::plan::Origin;
-use crate::appliance::planner;
 use crate::appliance::walk::Walk;
 use crate::host::{ConfigState, Host, PackageId, Resolution};
 use crate::node::Node;
@@ -253,7 +253,7 @@ impl Base {
         let key = path.as_os_str().as_bytes().to_vec();
         if let Entry::Vacant(place) = self.entries.entry(key) {
             let gone = || Error::host(format!("`{}` went away just now", path.display()));
-            let entry = planner::host_entry(Path::new("/"), path, Origin::Generated);
+            let entry = host_entries::host_entry(Path::new("/"), path, Origin::Generated);
             place.insert(entry.ok_or_else(gone)?);
         }
         Ok(())

@@ -8,6 +8,7 @@ mod hostfiles;
 
 pub use hostfiles::{Excluded, HostFiles, Names, host_files};
 
+use super::host_entries;
 use super::image::{cpio, ext2, sink};
 use super::kernel::{self, Selection};
 use super::modules::Index;
@@ -116,7 +117,7 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
     // At their own path, wherever that is.
     let inside = std::path::absolute(modules)
         .map_err(|e| Error::io("cannot find the directory of", modules, e))?;
-    let mut tree = planner::host_tree(&inside, modules, &Origin::Module)?;
+    let mut tree = host_entries::host_tree(&inside, modules, &Origin::Module)?;
     if let Some(whitelist) = &request.whitelist {
         tree.retain(|entry| is_wanted(entry, whitelist));
     }
