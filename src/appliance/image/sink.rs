@@ -103,6 +103,8 @@ fn copy_all(image: &File, extents: &[Extent<'_>], clones: &AtomicBool, path: &Pa
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     planned: &'a HostFile,
+    /// What it was when it was opened.
+    opened: HostFile,
     pub(super) file: File,
     sparse: bool,
 }
@@ -118,31 +120,35 @@ impl<'a> Source<'a> {
             Errno::LOOP => changed(planned, "became a symlink"),
             e => Error::io("cannot open", path, e),
         })?;
-        let mut source = Self {
+        let file = File::from(file);
+        let meta = examine(planned, &file)?;
+        Ok(Self {
             planned,
-            file: file.into(),
-            sparse: false,
-        };
-        let meta = source.examine()?;
-        source.sparse = meta.blocks() * 512 < meta.len();
-        Ok(source)
+            opened: HostFile::new(path, &meta),
+            file,
+            sparse: meta.blocks() * 512 < meta.len(),
+        })
     }
 
     /// To be called when all is read: makes sure that nobody wrote to the file
     /// in the meantime, so that what was read is of one version.
     pub(super) fn finish(self) -> Result<()> {
-        self.examine().map(drop)
-    }
-
-    fn examine(&self) -> Result<Metadata> {
-        let meta = self
-            .file
-            .metadata()
-            .map_err(|e| Error::io("cannot examine", &self.planned.path, e))?;
-        match self.planned.difference(&meta) {
-            Some(what) => Err(changed(self.planned, &what)),
-            None => Ok(meta),
+        let now = HostFile::new(&self.planned.path, &examine(self.planned, &self.file)?);
+        if now == self.opened {
+            return Ok(());
         }
+        Err(changed(self.planned, "was written to or replaced"))
+    }
+}
+
+/// What `file` is now; an error unless it is still the one of the plan.
+fn examine(planned: &HostFile, file: &File) -> Result<Metadata> {
+    let meta = file
+        .metadata()
+        .map_err(|e| Error::io("cannot examine", &planned.path, e))?;
+    match planned.difference(&meta) {
+        Some(what) => Err(changed(planned, &what)),
+        None => Ok(meta),
     }
 }
 
@@ -281,14 +287,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         files::write(&path, "one").unwrap();
-        let planned = HostFile::new(&path, &files::lstat(&path).unwrap());
+        let now = || HostFile::new(&path, &files::lstat(&path).unwrap());
+        let planned = now();
+        // Two writes within one tick of the clock have the same time.
+        let overwrite = || {
+            let before = now();
+            while now() == before {
+                files::write(&path, "two").unwrap();
+            }
+        };
+        // Before it is opened: what is there is read.
+        overwrite();
         Source::open(&planned).unwrap().finish().unwrap();
         let source = Source::open(&planned).unwrap();
-        // Two writes within one tick of the clock have the same time.
-        while planned.difference(&files::lstat(&path).unwrap()).is_none() {
-            files::write(&path, "two").unwrap();
-        }
+        overwrite();
         let error = source.finish().unwrap_err().to_string();
         assert!(error.contains("was written to"), "{error}");
+        let source = Source::open(&planned).unwrap();
+        files::write(dir.path().join("new"), "two").unwrap();
+        files::rename(dir.path().join("new"), &path).unwrap();
+        assert!(source.finish().is_err());
     }
 }
