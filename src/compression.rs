@@ -49,7 +49,7 @@ const SIGNATURE: u64 = 6;
 /// What `source` has, decompressed as it is read if it is compressed; `name` is
 /// for messages.  There may be no end to what comes out: whoever reads has to stop.
 pub fn reader<'a>(name: &str, mut source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
-    let damaged = |e| Error::io("cannot decompress", name, e);
+    let damaged = |e| damaged(name, e);
     let mut start = Vec::new();
     (&mut source)
         .take(SIGNATURE)
@@ -82,7 +82,7 @@ pub fn first_stream<'a>(
     content: &'a [u8],
     limit: u64,
 ) -> Result<Option<(Vec<u8>, &'a [u8])>> {
-    let damaged = |e| Error::io("cannot decompress", name, e);
+    let damaged = |e| damaged(name, e);
     Ok(match format(content) {
         None => None,
         Some(Format::Gzip) => {
@@ -106,9 +106,13 @@ pub fn first_stream<'a>(
     })
 }
 
+fn damaged(name: &str, cause: std::io::Error) -> Error {
+    Error::io("cannot decompress", name, cause)
+        .hint("it is damaged or cut off: make or fetch it again")
+}
+
 fn lzma(name: &str) -> Result<xz2::stream::Stream> {
-    xz2::stream::Stream::new_lzma_decoder(u64::MAX)
-        .map_err(|e| Error::io("cannot decompress", name, e))
+    xz2::stream::Stream::new_lzma_decoder(u64::MAX).map_err(|e| damaged(name, e.into()))
 }
 
 fn read(name: &str, reader: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
@@ -116,7 +120,7 @@ fn read(name: &str, reader: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
     reader
         .take(limit + 1)
         .read_to_end(&mut plain)
-        .map_err(|e| Error::io("cannot decompress", name, e))?;
+        .map_err(|e| damaged(name, e))?;
     if plain.len() as u64 > limit {
         return Err(Error::input(format!(
             "`{name}` is larger than {limit} bytes when decompressed"

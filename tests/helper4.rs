@@ -286,6 +286,42 @@ fn modules_and_device_trees_as_asked_for() {
     assert!(!has(format!("/{}\0", names[1]).as_bytes()));
 }
 
+/// As kernels of arm64 and riscv64 are packaged: both programs unpack them.
+#[test]
+fn a_kernel_in_gzip_comes_out_plain() {
+    let shop = Workshop::new();
+    if !require(&["gzip"]) || !kernel() {
+        return;
+    }
+    shop.put("d/hostfiles", "/etc/hostname\n");
+    let output = shop.helper("-v -f ext2 d x86_64 linked initrd root");
+    succeeds(&output);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let modules = said.lines().find_map(|line| line.split_once("modules = "));
+    let original = shop.path("linked").read_link().unwrap();
+    let name = original.file_name().unwrap().to_str().unwrap();
+    shop.sh(&format!("gzip <{} >{name}", original.display()));
+    for (program, line, kernel) in [
+        (
+            "supermin-helper",
+            "-f ext2 d x86_64 kernel initrd root",
+            "kernel",
+        ),
+        ("supermin", "--build -f ext2 d -o out", "out/kernel"),
+    ] {
+        let output = shop
+            .command(program, line)
+            .env("SUPERMIN_KERNEL", shop.path(name))
+            .env("SUPERMIN_MODULES", modules.unwrap().1)
+            .output();
+        succeeds(&output.unwrap());
+        let kernel = shop.path(kernel);
+        assert!(!kernel.is_symlink());
+        let (made, original) = (std::fs::read(kernel), std::fs::read(&original));
+        assert!(made.unwrap() == original.unwrap(), "{program}");
+    }
+}
+
 #[test]
 fn another_user_makes_it_for_root() {
     let shop = Workshop::new();
@@ -324,6 +360,49 @@ fn another_user_makes_it_for_root() {
         "{}",
         both(&output)
     );
+}
+
+/// Packages bring files that only root may read: those are empty inside and
+/// named, also where the package spells the path through a symlink, as `/lib`.
+#[test]
+fn what_a_package_has_for_root_alone_is_left_empty_and_told() {
+    let shop = Workshop::new();
+    if !require(&["unshare"]) || !require_root() || !kernel() {
+        return;
+    }
+    if !Path::new("/var/lib/dpkg/status").exists() {
+        skip("this is no Debian system");
+        return;
+    }
+    shop.put("real/secret", "s");
+    symlink("real", shop.path("link")).unwrap();
+    shop.put("d/packages", "freezedry-test\n");
+    std::fs::copy(
+        env!("CARGO_BIN_EXE_freezedry"),
+        shop.path("febootstrap-copy"),
+    )
+    .unwrap();
+    // A database with one package more, for this one command.
+    let script = "chmod 755 . d real; chmod 600 real/secret
+        cp -a /var/lib/dpkg dpkg
+        printf '\\nPackage: freezedry-test\\nStatus: install ok installed\\n\
+Architecture: all\\nVersion: 1\\n\\n' >>dpkg/status
+        echo $PWD/link/secret >dpkg/info/freezedry-test.list
+        mount --bind dpkg /var/lib/dpkg
+        exec ./febootstrap-copy supermin-helper -u nobody -f checksum --host-cpu x86_64 d";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-ec", script])
+        .current_dir(shop.0.path())
+        .output()
+        .unwrap();
+    succeeds(&output);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let link = shop.path("link/secret");
+    let warning = format!(
+        "supermin-helper: warning: {}: Permission denied (ignored)\n",
+        link.display()
+    );
+    assert_eq!(said, warning);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Images: e2fsck, an independent reader and the kernel are the judges.
 
 use crate::support::{require, require_root, run};
-use freezedry::appliance::image::{chroot, ext2, sink};
-use freezedry::appliance::plan::{Content, Entry, Node, Origin, Plan, Xattr};
+use freezedry::appliance::image::{chroot, cpio, ext2, sink};
+use freezedry::appliance::plan::{Content, Entry, HostFile, Node, Origin, Plan, Xattr};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -34,6 +34,12 @@ fn options(size: Option<u64>) -> ext2::Options {
         size,
         timestamp: 1_700_000_000,
     }
+}
+
+/// The file of the host at `path`, as it is now.
+fn host_file(path: &Path) -> Node {
+    let meta = path.symlink_metadata().unwrap();
+    Node::File(Content::Host(HostFile::new(path, &meta)))
 }
 
 /// Lays out and writes `plan`, and has e2fsck look at it.
@@ -95,7 +101,7 @@ fn expected(plan: &Plan) -> BTreeMap<PathBuf, String> {
             Node::Directory => "directory".to_owned(),
             Node::Symlink(target) => format!("-> {:?}", target.as_os_str()),
             Node::File(Content::Bytes(bytes)) => format!("{bytes:?}"),
-            Node::File(Content::Host { path, .. }) => format!("{:?}", std::fs::read(path).unwrap()),
+            Node::File(Content::Host(file)) => format!("{:?}", std::fs::read(&file.path).unwrap()),
             Node::HardLink(target) => {
                 let same = found[target].clone();
                 found.insert(entry.path.clone(), same);
@@ -189,6 +195,21 @@ fn directories_of_a_hundred_thousand_files() {
     assert_eq!(fs.read_dir("/").unwrap().count(), 100_003);
 }
 
+/// A last group that is too small for its own metadata is left out; its inodes
+/// are not.
+#[test]
+fn files_beside_a_group_that_is_too_small() {
+    if !require(&["e2fsck"]) {
+        return;
+    }
+    let mut entries = vec![entry("/", Node::Directory)];
+    entries.extend((0..8000).map(|i| file(format!("/{i}"), Vec::new())));
+    let plan = Plan { entries };
+    let (_dir, image) = write(&plan, Some((128 << 20) + (40 << 10)));
+    let fs = ext4_view::Ext4::load_from_path(&image).unwrap();
+    assert_eq!(fs.read_dir("/").unwrap().count(), 8003);
+}
+
 #[test]
 fn sparse_files_with_every_level_of_the_block_map() {
     if !require(&["e2fsck"]) {
@@ -213,10 +234,7 @@ fn sparse_files_with_every_level_of_the_block_map() {
         if size > 0 {
             std::os::unix::fs::FileExt::write_all_at(&source, b"!", size - 1).unwrap();
         }
-        entries.push(entry(
-            format!("/{size}"),
-            Node::File(Content::Host { path, size }),
-        ));
+        entries.push(entry(format!("/{size}"), host_file(&path)));
     }
     let plan = Plan { entries };
     let (_image_dir, image) = write(&plan, Some(8 << 30));
@@ -381,10 +399,7 @@ fn walk(source: &Path, path: &Path, entries: &mut Vec<Entry>) {
         } else if meta.is_symlink() {
             Node::Symlink(source.read_link().unwrap())
         } else {
-            Node::File(Content::Host {
-                path: source.clone(),
-                size: meta.len(),
-            })
+            host_file(&source)
         };
         entries.push(Entry {
             mode: (meta.mode() & 0o7777) as u16,
@@ -420,10 +435,11 @@ fn the_same_plan_gives_the_same_bytes() {
 fn what_cannot_be_is_said() {
     let big = entry(
         "/big",
-        Node::File(Content::Host {
+        Node::File(Content::Host(HostFile {
             path: "/nowhere".into(),
             size: 1 << 30,
-        }),
+            ..HostFile::default()
+        })),
     );
     let root = entry("/", Node::Directory);
     for (entries, expected) in [
@@ -461,6 +477,19 @@ fn what_cannot_be_is_said() {
             .to_string();
         assert!(error.contains(expected), "{error}");
     }
+    let vast = |path: &str| {
+        let size = i64::MAX as u64;
+        let path = path.into();
+        let file = HostFile {
+            path,
+            size,
+            ..HostFile::default()
+        };
+        entry(file.path.clone(), Node::File(Content::Host(file)))
+    };
+    let entries = vec![root.clone(), vast("/a"), vast("/b"), vast("/c")];
+    let error = ext2::layout(&Plan { entries }, &options(None)).unwrap_err();
+    assert!(error.to_string().contains("too small"), "{error}");
     let plan = Plan {
         entries: vec![root, big],
     };
@@ -476,19 +505,53 @@ fn what_cannot_be_is_said() {
 fn a_source_that_changed_is_an_error_and_not_wrong_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("source");
-    std::fs::write(&path, "longer than planned").unwrap();
-    let source = entry("/a", Node::File(Content::Host { path, size: 3 }));
-    let plan = Plan {
-        entries: vec![entry("/", Node::Directory), source],
+    let replace = || {
+        std::fs::write(dir.path().join("new"), "two").unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
     };
-    let layout = ext2::layout(&plan, &options(Some(16 << 20))).unwrap();
-    let error = sink::write(&layout, &dir.path().join("root"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("was changed while the appliance was made"),
-        "{error}"
-    );
+    let link = || {
+        std::fs::rename(&path, dir.path().join("new")).unwrap();
+        std::os::unix::fs::symlink("new", &path).unwrap();
+    };
+    let changes: [(&dyn Fn(), &str); 4] = [
+        (
+            &|| std::fs::write(&path, "longer").unwrap(),
+            "changed from 3 to 6 bytes",
+        ),
+        // As a package manager does; to the byte as large as before.
+        (&replace, "was replaced by another file"),
+        (&|| std::fs::remove_file(&path).unwrap(), "was removed"),
+        (&link, "became a symlink"),
+    ];
+    for (change, expected) in changes {
+        for sink in ["ext2", "chroot", "cpio"] {
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, "one").unwrap();
+            let plan = Plan {
+                entries: vec![entry("/", Node::Directory), entry("/a", host_file(&path))],
+            };
+            change();
+            let out = dir.path().join("out");
+            let written = match sink {
+                "ext2" => {
+                    let layout = ext2::layout(&plan, &options(Some(16 << 20))).unwrap();
+                    sink::write(&layout, &out)
+                }
+                "chroot" => chroot::write(&plan, &out).map(drop),
+                _ => cpio::Archive::new(Vec::new(), "x")
+                    .add_entries(&plan.entries.iter().collect::<Vec<_>>()),
+            };
+            let error = written.unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("`{}` {expected}", path.display()))
+                    && text.ends_with(" while the appliance was made"),
+                "{sink}: {text}"
+            );
+            assert!(error.advice().unwrap().ends_with("then run this again"));
+            let _ = std::fs::remove_dir_all(&out);
+        }
+    }
 }
 
 #[test]

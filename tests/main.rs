@@ -15,6 +15,7 @@ mod boot_options;
 mod check;
 mod databases;
 mod downloads;
+mod dpkg;
 mod examples;
 mod guide;
 mod helper4;

@@ -2,6 +2,7 @@
 
 use crate::support::{both, require, require_root, run, skip};
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -91,19 +92,54 @@ pub(crate) fn assert_same(
     assert!(different.is_empty(), "{what}: {different:#?}");
 }
 
-/// A link's target as stock supermin makes it relative: it counts the slashes
-/// of the path as the package spells it, `/lib64/x`, and not of the place where
-/// that leads, `/usr/lib64/x`; and it doubles a slash.  Both lead to the same
-/// file from inside.
-fn without_climbing(tree: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    tree.into_iter()
-        .map(|(path, what)| match what.strip_prefix('l') {
-            Some(link) => {
-                let link = link.replace("../", "").replace("//", "/");
-                (path, link.replace(" /", " "))
-            }
-            None => (path, what),
-        })
+/// The tree of a chroot with its links as they are in the `image` of the same
+/// plan, after making sure that each is one of those that `relative` makes of
+/// the path and the absolute target there.
+fn with_links_of(
+    image: &BTreeMap<String, String>,
+    mut tree: BTreeMap<String, String>,
+    relative: impl Fn(&str, &str) -> Vec<String>,
+) -> BTreeMap<String, String> {
+    for (path, what) in &mut tree {
+        let Some(original) = image.get(path).filter(|_| what.starts_with("l ")) else {
+            continue;
+        };
+        let target = |what: &str| what.splitn(4, ' ').nth(3).unwrap().to_owned();
+        let absolute = target(original);
+        let expected = if absolute.starts_with('/') {
+            relative(path, &absolute)
+        } else {
+            vec![absolute]
+        };
+        assert!(
+            expected.contains(&target(what)),
+            "{path}: {what}, not {expected:?}"
+        );
+        what.clone_from(original);
+    }
+    tree
+}
+
+/// A link's target as we make it relative: to where the link lies.
+fn ours_relative(path: &str, target: &str) -> Vec<String> {
+    let climb = "../".repeat(path.matches('/').count());
+    vec![format!("{climb}{}", target.trim_start_matches('/'))]
+}
+
+/// The same as stock supermin does: it counts the slashes of the path as the
+/// package spells it, `/lib64/x`, and not of the place where that leads,
+/// `/usr/lib64/x`; and it doubles a slash.
+fn theirs_relative(path: &str, target: &str) -> Vec<String> {
+    let directory = |name: &&str| {
+        let top = name.split('/').next().unwrap_or_default();
+        // Of directories that are not links there is but one spelling.
+        !top.is_empty() && Path::new("/").join(top).is_symlink()
+    };
+    let spellings = [Some(path), path.strip_prefix("usr/").filter(directory)];
+    let climb = |spelling: &str| "../".repeat(spelling.matches('/').count());
+    let spellings = spellings.into_iter().flatten();
+    spellings
+        .map(|spelling| format!("{}{target}", climb(spelling)))
         .collect()
 }
 
@@ -196,7 +232,7 @@ fn compare_builds(name: &str, skeleton: &Path, dir: &Path) {
     let theirs = build(stock(), "chroot", "theirs");
     // In an image the owner that a tar file gives to a directory stays, here
     // the host's wins with stock; with ours both formats are the same.
-    let mut theirs = without_climbing(tree(&theirs));
+    let mut theirs = with_links_of(&image, tree(&theirs), theirs_relative);
     for (path, what) in &mut theirs {
         if let Some(ours) = image
             .get(path)
@@ -206,7 +242,7 @@ fn compare_builds(name: &str, skeleton: &Path, dir: &Path) {
         }
     }
     assert_same(
-        &without_climbing(tree(&ours)),
+        &with_links_of(&image, tree(&ours), ours_relative),
         &theirs,
         &format!("{name}, chroot"),
     );
@@ -305,4 +341,118 @@ fn exit_codes_are_those_of_stock_supermin() {
     assert!(version.starts_with("supermin 5.3"), "{version}");
     let drivers = |program: &mut Command| run(program.arg("--list-drivers"));
     assert_eq!(drivers(&mut supermin()), drivers(&mut stock()));
+}
+
+/// Some file systems hold extended attributes that ext2 has no room for.
+#[test]
+fn an_attribute_that_is_too_large_is_left_out_and_told() {
+    if !require(&["unshare", "setfattr", "getfattr", "debugfs", "e2fsck"]) || !require_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mkdir fs d; mount -t tmpfs tmpfs fs; echo text >fs/file
+        setfattr -n user.large -v $(head -c 5000 /dev/zero | tr '\\0' x) fs/file || exit 77
+        setfattr -n user.small -v little fs/file
+        setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 fs/file
+        echo $PWD/fs/file >d/hostfiles
+        for format in ext2 chroot; do
+            $0 supermin --build -f $format d -o $format
+        done
+        debugfs -R \"ea_list $PWD/fs/file\" ext2/root 2>&1
+        getfattr --absolute-names -m - -d chroot$PWD/fs/file";
+    let output = output(
+        Command::new("unshare")
+            .args(["-m", "sh", "-ec", script])
+            .arg(env!("CARGO_BIN_EXE_freezedry"))
+            .current_dir(dir.path()),
+    );
+    let said = both(&output);
+    if output.status.code() == Some(77) {
+        skip("this kernel's tmpfs has no attributes of users");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    let lost = format!(
+        "supermin: warning: `{}` loses its extended attribute `user.large` of 5000 bytes: \
+         it is too large for an image\n",
+        dir.path().join("fs/file").display()
+    );
+    assert_eq!(said.matches(&lost).count(), 2, "{said}");
+    for kept in ["user.small", "security.capability"] {
+        assert_eq!(said.matches(kept).count(), 2, "{said}");
+    }
+    assert!(
+        !said.contains("user.large (") && !said.contains("user.large="),
+        "{said}"
+    );
+    run(Command::new("e2fsck")
+        .arg("-fn")
+        .arg(dir.path().join("ext2/root")));
+}
+
+/// Archives that come later replace what hard links of earlier ones name: what
+/// tar, cpio and stock supermin leave on a disk is what an appliance holds.
+#[test]
+fn hard_links_are_as_the_archivers_leave_them() {
+    if !require(&["tar", "cpio"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let sh = |script: &str| {
+        run(Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(dir.path()))
+    };
+    // `b` and `c` are other names of an `a` that is replaced, `d` and `e` other
+    // names of each other when `d` is replaced, `f` becomes a name of the new `a`.
+    let make = "mkdir in && cd in && echo old >a && ln a b && ln a c && echo two >d && ln d e
+        PACK 1 a b c d e
+        rm a d && echo new >a && echo 2nd >d && ln a f
+        PACK 2 a d f";
+    let tar = "pack() { name=$1; shift; tar -cf ../x/$name \"$@\"; }; mkdir x; ";
+    let cpio = "pack() { name=$1; shift; printf '%s\\n' \"$@\" | \
+        cpio --quiet -o -H newc >../x/$name; }; mkdir x; ";
+    for (pack, unpack) in [
+        (tar, "tar -xf ../x/1; tar -xf ../x/2"),
+        (cpio, "cpio --quiet -iu <../x/1; cpio --quiet -iu <../x/2"),
+    ] {
+        sh("rm -rf in x out ours theirs");
+        sh(&format!("{pack}{}", make.replace("PACK", "pack")));
+        sh(&format!("mkdir out; cd out; {unpack}"));
+        let built = |mut program: Command, out: &str| {
+            let words = ["--build", "-f", "chroot", "x", "-o", out];
+            run(program.args(words).current_dir(dir.path()));
+        };
+        built(supermin(), "ours");
+        let expected = tree_with_names(&dir.path().join("out"));
+        assert!(expected["b"].ends_with("b c"), "{expected:?}");
+        assert_eq!(tree_with_names(&dir.path().join("ours")), expected);
+        // It knows no cpio, and only some systems.
+        if pack == tar && comparable() {
+            built(stock(), "theirs");
+            assert_eq!(tree_with_names(&dir.path().join("theirs")), expected);
+        }
+    }
+}
+
+/// The files of a directory: content, and all names of the same file.
+fn tree_with_names(root: &Path) -> BTreeMap<String, String> {
+    let mut files: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    for entry in root.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let content = std::fs::read_to_string(entry.path()).unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        files.insert(name, (content, entry.metadata().unwrap().ino()));
+    }
+    let names = |inode: u64| -> Vec<&str> {
+        let same = files.iter().filter(|(_, (_, other))| *other == inode);
+        same.map(|(name, _)| name.as_str()).collect()
+    };
+    files
+        .iter()
+        .map(|(name, (content, inode))| {
+            let names = names(*inode).join(" ");
+            (name.clone(), format!("{} {names}", content.trim()))
+        })
+        .collect()
 }

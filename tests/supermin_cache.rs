@@ -1,9 +1,12 @@
 //! The drop-in's cache: `--if-newer` and `--lock`, alone, many at once, and killed.
 
 use crate::supermin::{comparable, stock, supermin};
-use crate::support::{require, require_root, run, skip};
+use crate::support::appliance::PATIENCE;
+use crate::support::{both, require_root, run, skip};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A skeleton of one's own with an `/init`, and the arguments to build it.
 struct Skeleton {
@@ -260,43 +263,51 @@ fn whoever_is_killed_no_half_made_appliance_is_taken_or_left() {
     assert_eq!(names, ["appliance.d", "init", "lock", "supermin.d"]);
 }
 
-/// The lock is of the kind that stock supermin takes: each keeps the other out.
+/// The lock is of the kind that stock supermin takes: each waits for the other.
 #[test]
 fn stock_supermin_and_ours_exclude_each_other() {
-    if !comparable() || !require(&["python3"]) {
+    if !comparable() {
         return;
     }
     let skeleton = Skeleton::new();
-    let lock = skeleton.path("lock");
-    let hold = "import fcntl,sys,time\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',flush=True)\nsys.stdin.read()\n";
-    let mut holder = Command::new("python3")
-        .args(["-c", hold])
-        .arg(&lock)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = [0; 5];
-    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut line).unwrap();
-    let mut ours = skeleton.build();
-    let waiting = std::thread::spawn(move || run(&mut ours));
-    let mut theirs = stock();
-    theirs.args(["--build", "-f", "ext2", "--lock"]).arg(&lock);
-    theirs
-        .arg(skeleton.path("supermin.d"))
-        .arg("-o")
-        .arg(skeleton.path("other.d"));
-    let theirs = std::thread::spawn(move || run(&mut theirs));
-    std::thread::sleep(std::time::Duration::from_millis(700));
-    assert!(!skeleton.path("appliance.d").exists() && !skeleton.path("other.d").exists());
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
-    assert!(
-        waiting
-            .join()
+    let build = |mut program: Command, out: &str| {
+        program.args(["--build", "-f", "ext2", "-v", "-v", "-v", "--lock"]);
+        program.args(["lock", "supermin.d", "-o", out]);
+        program.current_dir(skeleton.dir.path());
+        program.stdin(Stdio::null()).stdout(Stdio::piped());
+        program
+    };
+    for (first, second) in [(supermin(), stock()), (stock(), supermin())] {
+        let names = format!("{first:?}, then {second:?}");
+        // It comes to a stop, with the lock, as nobody reads what it says.
+        let mut holder = build(first, "first.d").spawn().unwrap();
+        let mut said = BufReader::with_capacity(16, holder.stdout.take().unwrap());
+        rustix::pipe::fcntl_setpipe_size(said.get_ref(), 4096).unwrap();
+        let begun = |line: &str| line.contains("build: visiting");
+        assert!(said.by_ref().lines().any(|line| begun(&line.unwrap())));
+        let mut waiter = build(second, "second.d").spawn().unwrap();
+        // The kernel lists who waits for which lock.
+        let id = format!(" {} ", waiter.id());
+        let waits = |line: &str| line.contains(" -> POSIX ") && line.contains(&id);
+        let begun = Instant::now();
+        while !std::fs::read_to_string("/proc/locks")
             .unwrap()
-            .contains("another process holds the lock")
-    );
-    theirs.join().unwrap();
-    assert!(skeleton.path("appliance.d/root").exists() && skeleton.path("other.d/root").exists());
+            .lines()
+            .any(waits)
+        {
+            let ended = waiter.try_wait().unwrap();
+            assert_eq!(ended, None, "{names}: the second did not wait");
+            assert!(begun.elapsed() < PATIENCE, "{names}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!skeleton.path("first.d").exists() && !skeleton.path("second.d").exists());
+        std::io::copy(&mut said, &mut std::io::sink()).unwrap();
+        assert!(holder.wait().unwrap().success(), "{names}");
+        let output = waiter.wait_with_output().unwrap();
+        assert!(output.status.success(), "{names}: {}", both(&output));
+        for out in ["first.d", "second.d"] {
+            assert!(skeleton.path(out).join("root").exists(), "{names}");
+            std::fs::remove_dir_all(skeleton.path(out)).unwrap();
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Rehydration: a skeleton and a host become a bootable appliance.
 
 pub mod cache;
+mod freshness;
+mod host_entries;
 pub mod image;
 pub mod initrd;
 pub mod kernel;
@@ -15,12 +17,14 @@ mod stamp;
 pub mod supermin4;
 mod system;
 mod tree;
+mod walk;
 
-pub use planner::{Options, Report};
+pub use freshness::{Freshness, ensure, is_chroot_newer, outdated};
+pub use planner::{Options, Report, Unreadable};
 pub use readers::Readers;
 pub use rehydrate::{
-    Freshness, Prepared, Rehydration, Request, Statistics, ensure, explain, is_chroot_newer, make,
-    make_chroot, outdated, plan_for, prepare, write, write_chroot,
+    Prepared, Rehydration, Request, Statistics, explain, make, make_chroot, plan_for, prepare,
+    write, write_chroot,
 };
 pub use stamp::{Stamp, Standing};
 pub use system::{Unreproduced, unreproduced};

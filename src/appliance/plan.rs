@@ -3,7 +3,7 @@
 //! Everything before it (skeleton, package database, globs, excludes) only
 //! makes the plan; everything after it (ext2, chroot) only consumes it.
 
-pub use crate::node::{Content, Node};
+pub use crate::node::{Content, HostFile, Node};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -1,17 +1,18 @@
 //! Making the plan: a skeleton and a host's packages become a list of paths.
 
+use super::host_entries::{entry_of, host_entry, node_of, xattrs};
+use super::image::ext2;
 use super::plan::{Entry, Origin, Plan, Xattr};
 use super::readers::{Gate, Readers};
 use super::system;
-use super::tree::{Conflict, Parents, Tree, directory};
+use super::tree::{Conflict, Identity, Parents, Tree, directory};
+use crate::Result;
 use crate::glob::{self, Directories, Pattern};
 use crate::host::{ConfigState, Host, Manager, PackageId, Resolution};
 use crate::node::{Content, Node};
 use crate::skeleton::{Skeleton, Visited};
-use crate::{Error, Result, files};
 use std::collections::{HashMap, HashSet};
-use std::fs::Metadata;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ pub struct Report {
     pub plain: bool,
     /// Files that the appliance's readers may not read: empty in it, or not there
     /// where not even their name can be seen.
-    pub unreadable: Vec<PathBuf>,
+    pub unreadable: Vec<Unreadable>,
     /// Configuration files left out because somebody edited them on this host.
     pub edited: Vec<PathBuf>,
     /// Configuration files left out because nobody can tell whether they are as
@@ -74,12 +75,21 @@ pub struct Report {
     pub unverifiable: Vec<PathBuf>,
     /// Paths that could not be put in.
     pub conflicts: Vec<Conflict>,
-    /// What the skeleton holds that supermin refuses or loses; see
-    /// [`Skeleton::notices`].
+    /// What else does not go in as it is: of the skeleton, see
+    /// [`Skeleton::notices`], and extended attributes that are too large.
     pub notices: Vec<String>,
 }
 
-/// The plan for `skeleton` on `host`, with `modules` (from [`host_tree`]) put in last.
+/// A file that the appliance's readers may not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its path, as the package, the list of host files or the kernel has it.
+    pub path: PathBuf,
+    /// Why it was to go in.
+    pub origin: Origin,
+}
+
+/// The plan for `skeleton` on `host`, with `modules` (from [`super::host_entries::host_tree`]) put in last.
 pub(super) fn plan(
     skeleton: &Skeleton,
     host: &Host,
@@ -94,9 +104,9 @@ pub(super) fn plan(
         tree: Tree::new(HostParents(host, &gate)),
         report: Report {
             visited: skeleton.visited.clone(),
+            notices: skeleton.notices.clone(),
             ..Report::default()
         },
-        links: HashMap::new(),
         closure: Vec::new(),
         excludes: Vec::new(),
     };
@@ -120,10 +130,13 @@ pub(super) fn plan(
         });
     }
     for mut entry in modules {
-        if let Node::File(Content::Host { path, .. }) = &entry.node
-            && !gate.reads(path)
+        if let Node::File(Content::Host(file)) = &entry.node
+            && !gate.reads(&file.path)
         {
-            planner.report.unreadable.push(entry.path.clone());
+            planner.report.unreadable.push(Unreadable {
+                path: entry.path.clone(),
+                origin: entry.origin.clone(),
+            });
             entry.node = empty();
         }
         planner.tree.put(entry);
@@ -131,7 +144,6 @@ pub(super) fn plan(
     let (plan, conflicts) = planner.tree.finish();
     let mut report = planner.report;
     report.conflicts = conflicts;
-    report.notices.clone_from(&skeleton.notices);
     Ok((plan, report))
 }
 
@@ -141,8 +153,6 @@ struct Planner<'a> {
     gate: &'a Gate,
     tree: Tree<HostParents<'a>>,
     report: Report,
-    /// The first path of each file with several names, by device and inode.
-    links: HashMap<(u64, u64), PathBuf>,
     /// The packages, and the paths that are left out.
     closure: Vec<PackageId>,
     excludes: Vec<Pattern>,
@@ -284,41 +294,54 @@ impl Planner<'_> {
         let Ok(meta) = real.symlink_metadata() else {
             return Ok(());
         };
+        let unreadable = || Unreadable {
+            path: path.to_owned(),
+            origin: origin.clone(),
+        };
         if !self.gate.sees(&real) {
             // As for a user, who cannot even find out that it is there.
             if meta.is_file() {
-                self.report.unreadable.push(path.to_owned());
+                self.report.unreadable.push(unreadable());
             }
             return Ok(());
         }
         let mut node = node_of(&real, &meta)?;
+        let (mut identity, mut xattrs) = (None, Vec::new());
         if meta.is_file() && !self.gate.reads(&real) {
             // supermin's way: the name, mode and owner stay, the bytes do not.
-            self.report.unreadable.push(path.to_owned());
+            self.report.unreadable.push(unreadable());
             node = empty();
-        } else if meta.is_file() && meta.nlink() > 1 {
-            match self.links.entry((meta.dev(), meta.ino())) {
-                std::collections::hash_map::Entry::Occupied(first) => {
-                    node = Node::HardLink(first.get().clone());
-                }
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(path.to_owned());
-                }
-            }
+        } else if meta.is_file() {
+            let several = meta.nlink() > 1;
+            identity = several.then(|| Identity::Host(meta.dev(), meta.ino()));
+            xattrs = self.xattrs(path, &real);
         }
         let target = match &node {
             Node::Symlink(target) if !self.options.complete => Some(target.clone()),
             _ => None,
         };
-        let mut entry = entry_of(path, node, &meta, origin);
-        if meta.is_file() {
-            entry.xattrs = xattrs(&real);
-        }
-        self.tree.put(entry);
+        let entry = Entry {
+            xattrs,
+            ..entry_of(path, node, &meta, origin)
+        };
+        self.tree.put_name(entry, identity);
         match target {
             Some(target) => self.linked_directory(source, &target),
             None => Ok(()),
         }
+    }
+
+    /// The extended attributes of the file at `real` that an image has room for.
+    fn xattrs(&mut self, path: &Path, real: &Path) -> Vec<Xattr> {
+        let (fitting, too_large) = ext2::fitting(xattrs(real));
+        for Xattr { name, value } in too_large {
+            self.report.notices.push(format!(
+                "`{}` loses its extended attribute `{name}` of {} bytes: it is too large for an image",
+                path.display(),
+                value.len()
+            ));
+        }
+        fitting
     }
 
     /// supermin brings the directory that a symlink leads to, though not what
@@ -372,100 +395,55 @@ impl Parents for HostParents<'_> {
     }
 }
 
-/// What the host below `root` has at `path`; `None` if that is nothing.
-pub(super) fn host_entry(root: &Path, path: &Path, origin: Origin) -> Option<Entry> {
-    let real = glob::below(root, path);
-    let meta = real.symlink_metadata().ok()?;
-    let node = node_of(&real, &meta).ok()?;
-    Some(entry_of(path, node, &meta, origin))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files;
+    use rustix::fs::{XattrFlags, setxattr};
+    use std::os::unix::fs::PermissionsExt;
 
-fn entry_of(path: &Path, node: Node, meta: &Metadata, origin: Origin) -> Entry {
-    Entry {
-        path: path.to_owned(),
-        node,
-        mode: (meta.mode() & 0o7777) as u16,
-        uid: meta.uid(),
-        gid: meta.gid(),
-        mtime: meta.mtime(),
-        xattrs: Vec::new(),
-        origin,
-    }
-}
-
-/// The extended attributes of a file that mean the same in another system:
-/// capabilities, and those of users.  SELinux labels are of the host's policy.
-fn xattrs(path: &Path) -> Vec<Xattr> {
-    // Nearly all files have none, or lie on a file system without.
-    if rustix::fs::llistxattr(path, &mut [0u8; 0]).unwrap_or(0) == 0 {
-        return Vec::new();
-    }
-    let mut names = vec![0; 64 << 10]; // the most that the kernel has
-    let length = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
-    let names = names[..length].split(|&byte| byte == 0);
-    names
-        .filter_map(|name| std::str::from_utf8(name).ok())
-        .filter(|name| *name == "security.capability" || name.starts_with("user."))
-        .filter_map(|name| {
-            let mut value = vec![0; 64 << 10];
-            let length = rustix::fs::lgetxattr(path, name, &mut value).ok()?;
-            value.truncate(length);
-            Some(Xattr {
-                name: name.into(),
-                value,
-            })
-        })
-        .collect()
-}
-
-fn node_of(path: &Path, meta: &Metadata) -> Result<Node> {
-    let kind = meta.file_type();
-    let device = || {
-        (
-            rustix::fs::major(meta.rdev()),
-            rustix::fs::minor(meta.rdev()),
-        )
-    };
-    Ok(if kind.is_dir() {
-        Node::Directory
-    } else if kind.is_file() {
-        Node::File(Content::Host {
-            path: path.to_owned(),
-            size: meta.len(),
-        })
-    } else if kind.is_symlink() {
-        let target = path
-            .read_link()
-            .map_err(|e| Error::io("cannot read the link", path, e))?;
-        Node::Symlink(target)
-    } else if kind.is_char_device() {
-        let (major, minor) = device();
-        Node::CharDevice(major, minor)
-    } else if kind.is_block_device() {
-        let (major, minor) = device();
-        Node::BlockDevice(major, minor)
-    } else if kind.is_fifo() {
-        Node::Fifo
-    } else {
-        Node::Socket
-    })
-}
-
-/// The directory tree at `source` as entries below `path`, with symlinks as they are.
-pub(super) fn host_tree(path: &Path, source: &Path, origin: &Origin) -> Result<Vec<Entry>> {
-    let meta = std::fs::metadata(source).map_err(|e| Error::io("cannot examine", source, e))?;
-    let mut entries = vec![entry_of(path, Node::Directory, &meta, origin.clone())];
-    let cannot = |e| Error::io("cannot list", source, e);
-    for entry in std::fs::read_dir(source).map_err(cannot)? {
-        let name = entry.map_err(cannot)?.file_name();
-        let (path, source) = (path.join(&name), source.join(&name));
-        let meta = files::lstat(&source)?;
-        if meta.is_dir() {
-            entries.extend(host_tree(&path, &source, origin)?);
-        } else {
-            let node = node_of(&source, &meta)?;
-            entries.push(entry_of(&path, node, &meta, origin.clone()));
+    /// What an attribute says may be as secret as what the file says.
+    #[test]
+    fn a_file_that_is_left_empty_has_no_attributes() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root makes an appliance for everybody");
+            return;
         }
+        // Not below /tmp, where everybody may write.
+        let dir = tempfile::tempdir_in("/var/lib").unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        mode(dir.path(), 0o755);
+        for (name, bits) in [("open", 0o644), ("closed", 0o600)] {
+            let path = dir.path().join(name);
+            files::write(&path, "text").unwrap();
+            mode(&path, bits);
+            if setxattr(&path, "user.a", b"value", XattrFlags::empty()).is_err() {
+                eprintln!("SKIPPED: /var/lib has no extended attributes");
+                return;
+            }
+        }
+        let host = Host::with(dir.path(), Some(Manager::None)).unwrap();
+        let skeleton = Skeleton {
+            host_files: vec!["/open".into(), "/closed".into()],
+            ..Skeleton::default()
+        };
+        let options = Options {
+            readers: Readers::Everybody,
+            ..Options::SUPERMIN
+        };
+        let (plan, _) = plan(&skeleton, &host, Vec::new(), options).unwrap();
+        let found: Vec<_> = plan.entries[1..]
+            .iter()
+            .map(|entry| {
+                (
+                    entry.path.to_str().unwrap(),
+                    entry.size(),
+                    entry.xattrs.len(),
+                )
+            })
+            .collect();
+        assert_eq!(found, [("/closed", 0, 0), ("/open", 4, 1)]);
     }
-    Ok(entries)
 }

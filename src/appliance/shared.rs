@@ -15,7 +15,7 @@
 use super::cache::{self, Slot};
 use super::readers::Readers;
 use super::stamp::Stamp;
-use super::{Appliance, Freshness, Options, Request, STAMP, ensure, rehydrate};
+use super::{Appliance, Freshness, Options, Request, STAMP, ensure, freshness};
 use crate::host::Host;
 use crate::{Error, Result, files};
 use rustix::fs::{Mode, OFlags};
@@ -165,7 +165,7 @@ impl Shared {
     pub fn is_current(&self, request: &Request, host: &Host, cache: &Path, name: &str) -> bool {
         let note = cache::note(cache, name).ok();
         // What fails here fails again, and is told, when the user's own is made.
-        let current = rehydrate::is_current(&self.stamp, request, host, note.as_deref());
+        let current = freshness::is_current(&self.stamp, request, host, note.as_deref());
         self.appliance().is_whole() && current.unwrap_or(false)
     }
 }

@@ -8,7 +8,7 @@
 //! unrelated package changes the database but not the plan.
 
 use super::plan::Plan;
-use crate::node::{Content, Node};
+use crate::node::{Content, HostFile, Node};
 use crate::{Error, Result, error::Kind, files};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -99,6 +99,17 @@ impl Fingerprint {
         }
     }
 
+    /// Adds which file of the host goes in: the very one that writing an image
+    /// insists on.
+    fn host_file(&mut self, file: &HostFile) -> &mut Self {
+        self.add(file.path.as_os_str().as_bytes());
+        // Not the device, as above.
+        self.number(file.inode).number(file.size);
+        let (seconds, nanoseconds) = file.changed;
+        self.add(seconds.to_le_bytes())
+            .add(nanoseconds.to_le_bytes())
+    }
+
     /// Adds the names and contents of the files that `inputs` are or hold.
     pub(super) fn contents(&mut self, inputs: &[PathBuf]) -> Result<&mut Self> {
         for input in inputs {
@@ -140,7 +151,7 @@ impl Fingerprint {
                 Node::Directory => self.add("directory"),
                 Node::File(Content::Bytes(bytes)) => self.add("bytes").add(bytes),
                 // Not only size and time: a rebuilt package may keep both.
-                Node::File(Content::Host { path, .. }) => self.add("host").identity(path),
+                Node::File(Content::Host(file)) => self.add("host").host_file(file),
                 Node::Symlink(target) => self.add("symlink").add(target.as_os_str().as_bytes()),
                 Node::HardLink(target) => self.add("link").add(target.as_os_str().as_bytes()),
                 Node::CharDevice(major, minor) => self

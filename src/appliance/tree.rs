@@ -2,14 +2,11 @@
 //! come out in order, with every parent there and no symlink above anything.
 
 use super::plan::{Content, Entry, Node, Origin, Plan};
+use super::walk::Walk;
 use crate::files;
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
-
-/// Symlinks followed for one path, as in the kernel.
-const MAX_LINKS: usize = 40;
+use std::path::{Path, PathBuf};
 
 /// A path that could not be put in, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +27,22 @@ pub(super) trait Parents {
 #[derive(Debug)]
 pub(super) struct Tree<P> {
     parents: P,
+    /// No hard links: each name of a file is that file, until [`Tree::finish`].
     entries: BTreeMap<PathBuf, Entry>,
+    /// The files that have several names, by each of them.
+    names: BTreeMap<PathBuf, Identity>,
+    /// How many files got a second name from an archive.
+    linked: u64,
     conflicts: Vec<Conflict>,
+}
+
+/// Tells apart the files that have several names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    /// One of an archive.
+    Member(u64),
+    /// One of the host, by device and inode.
+    Host(u64, u64),
 }
 
 impl<P: Parents> Tree<P> {
@@ -41,6 +52,8 @@ impl<P: Parents> Tree<P> {
         Self {
             parents,
             entries: BTreeMap::from([(root.path.clone(), root)]),
+            names: BTreeMap::new(),
+            linked: 0,
             conflicts: Vec::new(),
         }
     }
@@ -48,37 +61,68 @@ impl<P: Parents> Tree<P> {
     /// Puts `entry` in, at the place where its path leads inside the appliance.
     ///
     /// A directory that is there already keeps its metadata; what is no
-    /// directory replaces what is no directory; a directory and something else
-    /// at one path are a conflict, and the first stays.
-    pub(super) fn put(&mut self, mut entry: Entry) {
+    /// directory replaces what is no directory, and other names of what is
+    /// replaced keep it; a directory and something else at one path are a
+    /// conflict, and the first stays.
+    pub(super) fn put(&mut self, entry: Entry) {
+        self.put_name(entry, None);
+    }
+
+    /// The same, for one of the names of the file `identity`.
+    pub(super) fn put_name(&mut self, mut entry: Entry, mut identity: Option<Identity>) {
         let given = entry.path.clone();
         match self.place(&entry.path) {
             Ok(path) => entry.path = path,
             Err(reason) => return self.conflict(given, reason),
         }
         if let Node::HardLink(target) = &entry.node {
-            match self.place(target) {
-                Ok(target) if target == entry.path => return,
-                Ok(target) => entry.node = Node::HardLink(target),
+            match self.linked(target) {
+                Ok((file, _)) if file.path == entry.path => return,
+                Ok((file, shared)) => {
+                    let (path, origin) = (entry.path, entry.origin);
+                    entry = Entry {
+                        path,
+                        origin,
+                        ..file
+                    };
+                    identity = Some(shared);
+                }
                 Err(reason) => return self.conflict(given, reason),
             }
         }
-        let Some(there) = self.entries.get(&entry.path) else {
-            self.entries.insert(entry.path.clone(), entry);
-            return;
-        };
-        match (&there.node, &entry.node) {
-            (Node::Directory, Node::Directory) => {}
-            (Node::Directory, _) => self.conflict(given, "a directory is in the way".into()),
+        match (self.entries.get(&entry.path).map(|e| &e.node), &entry.node) {
+            (Some(Node::Directory), Node::Directory) => return,
+            (Some(Node::Directory), _) => {
+                return self.conflict(given, "a directory is in the way".into());
+            }
             // A directory in an archive or a package that is a symlink here, as
             // `/lib` is on a system with a merged /usr: what lies below goes
             // through the symlink.
-            (Node::Symlink(_), Node::Directory) => {}
-            (_, Node::Directory) => self.conflict(given, "a file is in the way".into()),
-            _ => {
-                self.entries.insert(entry.path.clone(), entry);
+            (Some(Node::Symlink(_)), Node::Directory) => return,
+            (Some(_), Node::Directory) => {
+                return self.conflict(given, "a file is in the way".into());
             }
+            _ => {}
         }
+        match identity {
+            Some(identity) => self.names.insert(entry.path.clone(), identity),
+            None => self.names.remove(&entry.path),
+        };
+        self.entries.insert(entry.path.clone(), entry);
+    }
+
+    /// The file at `target`, which is to get another name.
+    fn linked(&mut self, target: &Path) -> Result<(Entry, Identity), String> {
+        let target = self.place(target)?;
+        let file = self.entries.get(&target);
+        let file = file.filter(|entry| matches!(entry.node, Node::File(_)));
+        let file = file.ok_or("the file it is a hard link to is not there")?;
+        let linked = &mut self.linked;
+        let identity = *self.names.entry(target).or_insert_with(|| {
+            *linked += 1;
+            Identity::Member(*linked)
+        });
+        Ok((file.clone(), identity))
     }
 
     /// Puts in an entry of an archive: as [`Tree::put`], but a directory that is
@@ -106,28 +150,14 @@ impl<P: Parents> Tree<P> {
     /// What `path` leads to inside the appliance, through every symlink, the
     /// last one too; nothing is put in.
     pub(super) fn look_up(&self, path: &Path) -> Option<&Entry> {
-        let mut links = 0;
-        let mut done = PathBuf::from("/");
-        let mut ahead: Vec<_> = components(path).rev().map(OsStr::to_owned).collect();
-        while let Some(name) = ahead.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            done.push(name);
-            if let Node::Symlink(target) = &self.entries.get(&done)?.node {
-                links += 1;
-                if links > MAX_LINKS {
-                    return None;
-                }
-                done.pop();
-                if target.is_absolute() {
-                    done = PathBuf::from("/");
-                }
-                ahead.extend(components(target).rev().map(OsStr::to_owned));
+        let mut walk = Walk::along(path);
+        while let Some(next) = walk.step() {
+            match &self.entries.get(&next)?.node {
+                Node::Symlink(target) => walk.follow(target).then_some(())?,
+                _ => walk.done = next,
             }
         }
-        self.entries.get(&done)
+        self.entries.get(&walk.done)
     }
 
     /// The entry at `path` itself, a symlink as such; nothing is put in.
@@ -145,13 +175,9 @@ impl<P: Parents> Tree<P> {
     /// The bytes of the regular file that `path` leads to; `None` if there is
     /// none, or if this user may not read it.
     pub(super) fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        let mut entry = self.look_up(path)?;
-        if let Node::HardLink(target) = &entry.node {
-            entry = self.entries.get(target)?;
-        }
-        match &entry.node {
+        match &self.look_up(path)?.node {
             Node::File(Content::Bytes(bytes)) => Some(bytes.to_vec()),
-            Node::File(Content::Host { path, .. }) => files::read(path).ok(),
+            Node::File(Content::Host(file)) => files::read(&file.path).ok(),
             _ => None,
         }
     }
@@ -182,7 +208,16 @@ impl<P: Parents> Tree<P> {
 
     /// The finished plan, and what could not be put in.
     pub(super) fn finish(mut self) -> (Plan, Vec<Conflict>) {
-        self.settle_hard_links();
+        let mut first: HashMap<Identity, PathBuf> = HashMap::new();
+        for (path, identity) in std::mem::take(&mut self.names) {
+            if let Some(first) = first.get(&identity) {
+                if let Some(entry) = self.entries.get_mut(&path) {
+                    entry.node = Node::HardLink(first.clone());
+                }
+            } else {
+                first.insert(identity, path);
+            }
+        }
         let mut entries: Vec<Entry> = self.entries.into_values().collect();
         // Byte order puts parents before children, as `/a` is a prefix of
         // `/a/b`; hard links follow last, after everything they can name.
@@ -193,26 +228,6 @@ impl<P: Parents> Tree<P> {
         (Plan { entries }, self.conflicts)
     }
 
-    /// A hard link whose target was replaced or left out later is dropped.
-    fn settle_hard_links(&mut self) {
-        let lost: Vec<PathBuf> = self
-            .entries
-            .values()
-            .filter(|entry| match &entry.node {
-                Node::HardLink(target) => !matches!(
-                    self.entries.get(target).map(|e| &e.node),
-                    Some(Node::File(_))
-                ),
-                _ => false,
-            })
-            .map(|entry| entry.path.clone())
-            .collect();
-        for path in lost {
-            self.entries.remove(&path);
-            self.conflict(path, "the file it is a hard link to is not there".into());
-        }
-    }
-
     fn conflict(&mut self, path: PathBuf, reason: String) {
         self.conflicts.push(Conflict { path, reason });
     }
@@ -220,17 +235,9 @@ impl<P: Parents> Tree<P> {
     /// Where `path` leads inside the appliance: every directory above it is
     /// put in, and symlinks among them are followed.
     fn place(&mut self, path: &Path) -> Result<PathBuf, String> {
-        let mut links = 0;
-        let mut done = PathBuf::from("/");
-        // The components still to walk, last first.
-        let mut ahead: Vec<_> = components(path).rev().map(OsStr::to_owned).collect();
-        while let Some(name) = ahead.pop() {
-            if name == ".." {
-                done.pop();
-                continue;
-            }
-            let next = done.join(&name);
-            if ahead.is_empty() {
+        let mut walk = Walk::along(path);
+        while let Some(next) = walk.step() {
+            if walk.is_last() {
                 return Ok(next);
             }
             if !self.entries.contains_key(&next) {
@@ -241,33 +248,19 @@ impl<P: Parents> Tree<P> {
                 self.entries.insert(next.clone(), entry);
             }
             match &self.entries[&next].node {
-                Node::Directory => done = next,
-                Node::Symlink(target) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(format!(
-                            "the symlinks above it run in a circle at `{}`",
-                            next.display()
-                        ));
-                    }
-                    if target.is_absolute() {
-                        done = PathBuf::from("/");
-                    }
-                    ahead.extend(components(target).rev().map(OsStr::to_owned));
+                Node::Directory => walk.done = next,
+                Node::Symlink(target) if walk.follow(target) => {}
+                Node::Symlink(_) => {
+                    return Err(format!(
+                        "the symlinks above it run in a circle at `{}`",
+                        next.display()
+                    ));
                 }
                 _ => return Err(format!("`{}` is a file", next.display())),
             }
         }
-        Ok(done)
+        Ok(walk.done)
     }
-}
-
-fn components(path: &Path) -> impl DoubleEndedIterator<Item = &OsStr> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(part) => Some(part),
-        Component::ParentDir => Some(OsStr::new("..")),
-        _ => None,
-    })
 }
 
 /// A directory as an image needs it where nothing else says how it should be.
@@ -309,6 +302,13 @@ mod tests {
     fn file(path: &str, content: &str) -> Entry {
         Entry {
             node: Node::File(Content::Bytes(content.as_bytes().into())),
+            ..directory(path.into(), Origin::Generated)
+        }
+    }
+
+    fn link(path: &str, target: &str) -> Entry {
+        Entry {
+            node: Node::HardLink(target.into()),
             ..directory(path.into(), Origin::Generated)
         }
     }
@@ -413,17 +413,71 @@ mod tests {
     }
 
     #[test]
-    fn hard_links_follow_their_target_and_vanish_with_it() {
-        let link = |path: &str, target: &str| Entry {
-            node: Node::HardLink(target.into()),
-            ..directory(path.into(), Origin::Generated)
-        };
+    fn names_of_one_file_become_hard_links_of_the_first() {
         let (paths, conflicts) = plan(vec![
             file("/lib/z", "1"),
-            link("/a", "/lib/z"),
+            link("/lib/a", "/lib/z"),
+            link("/z", "/lib/a"),
             link("/b", "/gone"),
+            link("/c", "/lib"),
         ]);
-        assert_eq!(paths.last().unwrap(), "/a");
-        assert_eq!(conflicts.len(), 1);
+        assert_eq!(
+            paths,
+            [
+                "/",
+                "/lib",
+                "/usr",
+                "/usr/lib",
+                "/usr/lib/a",
+                "/usr/lib/z",
+                "/z"
+            ]
+        );
+        let reasons: Vec<_> = conflicts.iter().map(|c| c.reason.as_str()).collect();
+        assert_eq!(reasons, ["the file it is a hard link to is not there"; 2]);
+    }
+
+    /// As tar and cpio unpack: what is replaced is unlinked, not written to.
+    #[test]
+    fn names_of_a_replaced_file_keep_it() {
+        let mut tree = Tree::new(Merged);
+        let host = |path: &str, text: &str| (file(path, text), Some(Identity::Host(1, 2)));
+        for (entry, identity) in [
+            (file("/a", "old"), None),
+            (link("/b", "/a"), None),
+            (link("/c", "/a"), None),
+            (file("/a", "new"), None),
+            (link("/d", "/a"), None),
+            host("/x", "host"),
+            host("/y", "host"),
+            (file("/x", "else"), None),
+            host("/z", "host"),
+        ] {
+            tree.put_name(entry, identity);
+        }
+        let (plan, conflicts) = tree.finish();
+        assert_eq!(conflicts, []);
+        let shown: Vec<String> = plan.entries[1..]
+            .iter()
+            .map(|entry| match &entry.node {
+                Node::File(Content::Bytes(bytes)) => {
+                    format!(
+                        "{} {}",
+                        entry.path.display(),
+                        String::from_utf8_lossy(bytes)
+                    )
+                }
+                Node::HardLink(target) => {
+                    format!("{} -> {}", entry.path.display(), target.display())
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "/a new", "/b old", "/x else", "/y host", "/c -> /b", "/d -> /a", "/z -> /y"
+            ]
+        );
     }
 }

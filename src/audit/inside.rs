@@ -132,8 +132,8 @@ impl<'a> Inside<'a> {
                 let end = start.saturating_add(length).min(bytes.len());
                 Some(bytes[start..end].to_vec())
             }
-            Content::Host { path, .. } => {
-                let file = std::fs::File::open(path).ok()?;
+            Content::Host(host) => {
+                let file = std::fs::File::open(&host.path).ok()?;
                 let mut bytes = vec![0; length];
                 let mut filled = 0;
                 while filled < length {

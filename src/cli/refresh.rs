@@ -77,7 +77,7 @@ fn explain(name: &str, freshness: &Freshness, verbose: bool) {
         let paths: Vec<String> = report
             .unreadable
             .iter()
-            .map(|path| path.display().to_string())
+            .map(|file| file.path.display().to_string())
             .collect();
         notice(&format!(
             "`{name}` is for everybody, so what not everybody may read is left empty: {}",

@@ -157,10 +157,10 @@ fn explain_report(report: &Report, readers: Readers) {
         Readers::User => "you may not",
         Readers::Everybody => "not everybody may",
     };
-    for path in &report.unreadable {
+    for file in &report.unreadable {
         notice(&format!(
             "{who} read `{}`: it is empty inside",
-            path.display()
+            file.path.display()
         ));
     }
     for path in &report.edited {

@@ -2,6 +2,7 @@
 
 pub mod apk;
 mod checksum;
+mod digits;
 pub mod download;
 pub mod dpkg;
 mod manager;

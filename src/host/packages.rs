@@ -1,5 +1,6 @@
 //! What every package database can tell.
 
+use super::checksum;
 use crate::Result;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,26 @@ pub trait PackageDatabase: fmt::Debug {
     /// The checksum of the configuration file `path` as `package` brought it, in
     /// hexadecimal: an MD5, SHA-1 or SHA-256 by its length.
     fn digest(&self, package: PackageId, path: &Path) -> Result<Option<String>>;
+}
+
+impl PackageFile {
+    /// A path that lies where its package thinks, of a database that does not
+    /// say what is a configuration file.
+    pub(super) fn plain(root: &Path, path: PathBuf, package: PackageId) -> Self {
+        Self {
+            config: checksum::is_config(root, &path),
+            source: path.clone(),
+            path,
+            package,
+        }
+    }
+}
+
+/// `items` sorted by their paths; of several with one path the first.
+pub(super) fn once_each<T>(mut items: Vec<T>, path: impl Fn(&T) -> &PathBuf) -> Vec<T> {
+    items.sort_by(|a, b| path(a).cmp(path(b)));
+    items.dedup_by(|later, first| path(later) == path(first));
+    items
 }
 
 /// Everything reachable from `roots` over `next`, sorted by name.

@@ -1,5 +1,6 @@
 //! Tar archives as plain data.
 
+use super::sniff::LIMIT;
 use crate::node::{Content, Node};
 use crate::{Error, Result};
 use flate2::{Compression, GzBuilder};
@@ -29,8 +30,18 @@ pub struct Member {
 
 /// The members of `archive`, an uncompressed tar; `name` is for messages.
 pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
-    let damaged = |e| Error::io("cannot read the tar archive", name, e);
+    unpack_within(name, archive, LIMIT)
+}
+
+/// The same, with files of at most `limit` bytes in all: the holes of a sparse
+/// one take no room in an archive, but they do here.
+fn unpack_within(name: &str, archive: &[u8], limit: u64) -> Result<Vec<Member>> {
+    let damaged = |e| {
+        Error::io("cannot read the tar archive", name, e)
+            .hint("it is damaged or cut off: make it again with `tar`")
+    };
     let mut members = Vec::new();
+    let mut room = limit;
     for entry in tar::Archive::new(archive).entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let path = normal("tar", name, &entry.path_bytes())?;
@@ -40,12 +51,32 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
             // Tar of Unix V7 has no type for a directory but the slash.
             EntryType::Regular if entry.path_bytes().ends_with(b"/") => Node::Directory,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                let size = entry.size();
+                room = room.checked_sub(size).ok_or_else(|| {
+                    Error::input(format!(
+                        "the tar archive `{name}` is too large when unpacked: `{}` alone has {size} bytes",
+                        path.display()
+                    ))
+                    .hint(format!(
+                        "take large and sparse files out of it; all together may have {limit} bytes"
+                    ))
+                })?;
+                if is_sparse(&mut entry).map_err(damaged)? {
+                    return Err(Error::input(format!(
+                        "the tar archive `{name}` has a sparse file, `{}`, in a form that cannot be read",
+                        path.display()
+                    ))
+                    .hint("make the archive again with `tar --format=gnu`, or without `--sparse`"));
+                }
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(damaged)?;
                 Node::File(Content::Bytes(bytes.into()))
             }
             EntryType::Directory => Node::Directory,
-            EntryType::Symlink => Node::Symlink(link_target(&entry)),
+            EntryType::Symlink => {
+                let target = link_target(&entry);
+                Node::Symlink(symlink("tar", name, &path, target.as_os_str().as_bytes())?)
+            }
             EntryType::Link => Node::HardLink(normal(
                 "tar",
                 name,
@@ -70,6 +101,7 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
                     "`{}` in the tar archive `{name}` has an owner beyond 32 bits",
                     path.display()
                 ))
+                .hint("make the archive again with `tar --owner=0 --group=0`")
             })
         };
         members.push(Member {
@@ -82,6 +114,22 @@ pub fn unpack(name: &str, archive: &[u8]) -> Result<Vec<Member>> {
         });
     }
     Ok(members)
+}
+
+/// Whether the member is sparse in one of the forms that pax headers describe,
+/// which the tar crate takes for a file's content.
+///
+/// Source: <https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html>.
+fn is_sparse<R: Read>(entry: &mut tar::Entry<'_, R>) -> std::io::Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(false);
+    };
+    for extension in extensions {
+        if extension?.key_bytes().starts_with(b"GNU.sparse.") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn link_target<R: Read>(entry: &tar::Entry<'_, R>) -> PathBuf {
@@ -100,11 +148,24 @@ pub(super) fn normal(format: &str, archive: &str, name: &[u8]) -> Result<PathBuf
                 return Err(Error::input(format!(
                     "the {format} archive `{archive}` has a member `{}`, which leaves its root",
                     String::from_utf8_lossy(name)
-                )));
+                ))
+                .hint("make the archive again in the directory that is to be the root, as `tar -C DIRECTORY -cf … .`"));
             }
         }
     }
     Ok(path)
+}
+
+/// The target of a symlink, if there can be such a one.
+pub(super) fn symlink(format: &str, archive: &str, path: &Path, target: &[u8]) -> Result<PathBuf> {
+    if target.is_empty() || target.contains(&0) {
+        return Err(Error::input(format!(
+            "the symlink `{}` in the {format} archive `{archive}` leads to no possible path",
+            path.display()
+        ))
+        .hint(format!("make the archive again with `{format}`")));
+    }
+    Ok(OsStr::from_bytes(target).into())
 }
 
 /// A gzip-compressed tar archive of `members`, in their order.
@@ -150,7 +211,8 @@ pub fn pack(members: &[Member]) -> Result<Vec<u8>> {
                 return Err(Error::input(format!(
                     "`{}` cannot be put into a skeleton: it is no file, directory or symlink",
                     member.path.display()
-                )));
+                ))
+                .hint("leave it out, and make it when the appliance boots"));
             }
         }
     }
@@ -189,6 +251,7 @@ mod tests {
     use super::*;
     use crate::compression::decompress;
     use proptest::prelude::*;
+    use std::process::Command;
 
     fn member() -> impl Strategy<Value = Member> {
         let path = proptest::collection::vec("[a-zA-Z0-9._ é-]{1,60}", 1..6)
@@ -221,6 +284,50 @@ mod tests {
         }
     }
 
+    /// What GNU tar makes of the files that `script` makes; `None` without tar.
+    fn archived(script: &str, options: &str) -> Option<Vec<u8>> {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new("sh")
+            .args(["-ec", &format!("{script}; tar {options} -Scf - *")])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        output.status.success().then_some(output.stdout)
+    }
+
+    #[test]
+    fn sparse_files_are_read_if_they_are_not_too_large() {
+        let small = "truncate -s 300K name; echo x >>name; truncate -s 1M name";
+        let Some(archive) = archived(small, "--format=gnu") else {
+            return;
+        };
+        assert!(archive.len() < 100 << 10);
+        let members = unpack("x", &archive).unwrap();
+        let mut expected = vec![0; 1 << 20];
+        expected[300 << 10..][..2].copy_from_slice(b"x\n");
+        assert_eq!(members[0].node, Node::File(Content::Bytes(expected.into())));
+
+        let archive = archived("truncate -s 3T name", "--format=gnu").unwrap();
+        assert!(archive.len() < 100 << 10);
+        let error = unpack("x.tar", &archive).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the tar archive `x.tar` is too large when unpacked: `/name` alone has 3298534883328 bytes"
+        );
+        assert!(error.advice().is_some());
+        // Together, not one by one.
+        let archive = archived("truncate -s 1M a b c", "--format=gnu").unwrap();
+        assert!(unpack_within("x", &archive, 3 << 20).is_ok());
+        assert!(unpack_within("x", &archive, (3 << 20) - 1).is_err());
+
+        for version in ["0.0", "0.1", "1.0"] {
+            let options = format!("--format=posix --sparse-version={version}");
+            let archive = archived(small, &options).unwrap();
+            let error = unpack("x", &archive).unwrap_err().to_string();
+            assert!(error.contains("has a sparse file, "), "{version}: {error}");
+        }
+    }
+
     #[test]
     fn a_member_that_climbs_out_is_refused() {
         let mut header = tar::Header::new_gnu();
@@ -231,5 +338,32 @@ mod tests {
         builder.append(&header, std::io::empty()).unwrap();
         let error = unpack("a.tar", &builder.into_inner().unwrap()).unwrap_err();
         assert!(error.to_string().contains("`../evil`"), "{error}");
+        assert!(error.advice().is_some());
+    }
+
+    #[test]
+    fn a_symlink_that_no_file_system_can_hold_is_refused() {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[0] = b'a';
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        header.set_cksum();
+        let error = unpack("a.tar", header.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("symlink `/a`"), "{error}");
+        let error = symlink("cpio", "b", Path::new("/l"), b"x\0y").unwrap_err();
+        assert!(error.advice().is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_cut_archive_says_what_to_do() {
+        let mut header = tar::Header::new_gnu();
+        header.as_gnu_mut().unwrap().name[0] = b'a';
+        header.set_size(600);
+        header.set_cksum();
+        let error = unpack("a.tar", header.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.advice(),
+            Some("it is damaged or cut off: make it again with `tar`")
+        );
     }
 }

@@ -4,14 +4,12 @@
 //! Formats: <https://docs.kernel.org/driver-api/early-userspace/buffer-format.html>
 //! and cpio(5).
 
-use super::archive::{Member, normal};
+use super::archive::{Member, normal, symlink};
 use super::sniff::LIMIT;
 use crate::compression::first_stream;
 use crate::node::{Content, Node};
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 /// The name that ends an archive.
@@ -96,7 +94,7 @@ fn archive<'a>(name: &str, content: &'a [u8], members: &mut Vec<Member>) -> Resu
             },
             0o100_000 => file(bytes.data),
             0o040_000 => Node::Directory,
-            0o120_000 => Node::Symlink(OsStr::from_bytes(bytes.data).into()),
+            0o120_000 => Node::Symlink(symlink("cpio", name, &path, bytes.data)?),
             0o020_000 => Node::CharDevice(header.device.0, header.device.1),
             0o060_000 => Node::BlockDevice(header.device.0, header.device.1),
             0o010_000 => Node::Fifo,

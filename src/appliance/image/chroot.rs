@@ -2,7 +2,7 @@
 //! symlinks.
 
 use super::ext2::Extent;
-use super::sink::{copy, open_source};
+use super::sink::{Source, copy};
 use crate::appliance::plan::{Entry, Plan};
 use crate::node::{Content, Node};
 use crate::{Error, Result};
@@ -87,18 +87,19 @@ fn write_file(content: &Content, path: &Path) -> Result<()> {
     let mut file = std::fs::File::create_new(path).map_err(cannot)?;
     match content {
         Content::Bytes(bytes) => file.write_all(bytes).map_err(cannot)?,
-        Content::Host { path: source, size } => {
-            let (from, sparse) = open_source(source, *size)?;
+        Content::Host(planned) => {
+            let source = Source::open(planned)?;
             let whole = Extent {
                 offset: 0,
                 source_offset: 0,
-                length: *size,
+                length: planned.size,
                 content,
             };
             // Holes stay holes.
-            file.set_len(*size).map_err(cannot)?;
-            copy(&file, &whole, &from, sparse, &AtomicBool::new(true))
-                .map_err(|e| Error::io("cannot copy", source, e))?;
+            file.set_len(planned.size).map_err(cannot)?;
+            copy(&file, &whole, &source, &AtomicBool::new(true))
+                .map_err(|e| Error::io("cannot copy", &planned.path, e))?;
+            source.finish()?;
         }
     }
     Ok(())

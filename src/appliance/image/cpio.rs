@@ -2,7 +2,7 @@
 //!
 //! Format: <https://docs.kernel.org/driver-api/early-userspace/buffer-format.html>.
 
-use super::sink::open_source;
+use super::sink::Source;
 use crate::appliance::plan::Entry;
 use crate::node::{Content, Node};
 use crate::{Error, Result};
@@ -146,22 +146,16 @@ impl<W: Write> Archive<W> {
     }
 
     fn content(&mut self, name: &[u8], header: Header, content: &Content) -> Result<()> {
-        let (path, size) = match content {
+        let planned = match content {
             Content::Bytes(bytes) => return self.bytes(name, header, bytes),
-            Content::Host { path, size } => (path, *size),
+            Content::Host(planned) => planned,
         };
-        let (file, _) = open_source(path, size)?;
-        self.header(name, header, size)?;
-        let copied = io::copy(&mut file.take(size), &mut self.out)
-            .map_err(|e| Error::io("cannot copy into the archive", path, e))?;
-        if copied != size {
-            return Err(Error::host(format!(
-                "`{}` became shorter while it was copied",
-                path.display()
-            ))
-            .hint("try again"));
-        }
-        self.length += size;
+        let source = Source::open(planned)?;
+        self.header(name, header, planned.size)?;
+        let copied = io::copy(&mut (&source.file).take(planned.size), &mut self.out)
+            .map_err(|e| Error::io("cannot copy into the archive", &planned.path, e))?;
+        source.finish()?;
+        self.length += copied;
         self.pad(4)
     }
 
@@ -221,6 +215,7 @@ mod tests {
     use super::*;
     use crate::appliance::plan::Origin;
     use crate::files;
+    use crate::node::HostFile;
     use proptest::prelude::*;
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     use std::process::{Command, Stdio};
@@ -265,6 +260,7 @@ mod tests {
         let source = tempfile::tempdir().unwrap();
         let path = source.path().join("f");
         files::write(&path, "hello").unwrap();
+        let meta = files::lstat(&path).unwrap();
         let entry = |path: &str, node: Node| Entry {
             path: path.into(),
             node,
@@ -278,7 +274,10 @@ mod tests {
         let plan = [
             entry("/", Node::Directory),
             entry("/d", Node::Directory),
-            entry("/d/f", Node::File(Content::Host { path, size: 5 })),
+            entry(
+                "/d/f",
+                Node::File(Content::Host(HostFile::new(&path, &meta))),
+            ),
             entry("/d/s", Node::Symlink("f".into())),
             entry("/p", Node::Fifo),
             entry("/z", Node::HardLink("/d/f".into())),

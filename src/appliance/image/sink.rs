@@ -2,10 +2,11 @@
 //! where the file system can.
 
 use super::ext2::{BLOCK, Extent, Layout};
-use crate::node::Content;
+use crate::node::{Content, HostFile};
 use crate::{Error, Result, files};
 use rustix::fs::{Mode, OFlags};
-use std::fs::File;
+use rustix::io::Errno;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -71,7 +72,7 @@ fn require_space(image: &File, layout: &Layout<'_>, path: &Path) -> Result<()> {
 }
 
 fn copy_all(image: &File, extents: &[Extent<'_>], clones: &AtomicBool, path: &Path) -> Result<()> {
-    let mut open: Option<(&Content, File, bool)> = None;
+    let mut open: Option<(&Content, Source<'_>)> = None;
     for extent in extents {
         let cannot = |e: io::Error| Error::io("cannot write the image", path, e);
         match extent.content {
@@ -80,49 +81,92 @@ fn copy_all(image: &File, extents: &[Extent<'_>], clones: &AtomicBool, path: &Pa
                 let part = &bytes[start..start + extent.length as usize];
                 image.write_all_at(part, extent.offset).map_err(cannot)?;
             }
-            Content::Host { path: source, size } => {
+            Content::Host(planned) => {
                 // The extents of one file follow each other.
-                if !matches!(&open, Some((content, ..)) if std::ptr::eq(*content, extent.content)) {
-                    let (file, sparse) = open_source(source, *size)?;
-                    open = Some((extent.content, file, sparse));
-                }
-                if let Some((_, file, sparse)) = &open {
-                    copy(image, extent, file, *sparse, clones)
-                        .map_err(|e| Error::io("cannot copy into the image", source, e))?;
-                }
+                let source = match open.take() {
+                    Some((content, source)) if std::ptr::eq(content, extent.content) => source,
+                    before => {
+                        before.map_or(Ok(()), |(_, source)| source.finish())?;
+                        Source::open(planned)?
+                    }
+                };
+                copy(image, extent, &source, clones)
+                    .map_err(|e| Error::io("cannot copy into the image", &planned.path, e))?;
+                open = Some((extent.content, source));
             }
         }
     }
-    Ok(())
+    open.map_or(Ok(()), |(_, source)| source.finish())
 }
 
-/// Opens a file of the host and makes sure that it is what the plan says.
-pub(super) fn open_source(path: &Path, size: u64) -> Result<(File, bool)> {
-    // Neither a symlink nor a FIFO that came in its place may lead us astray.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty())
-        .map_err(|e| Error::io("cannot open", path, e))?;
-    let file = File::from(file);
+/// A file of the host that is read.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    planned: &'a HostFile,
+    /// What it was when it was opened.
+    opened: HostFile,
+    pub(super) file: File,
+    sparse: bool,
+}
+
+impl<'a> Source<'a> {
+    /// Opens a file of the host and makes sure that it is the one of the plan.
+    pub(super) fn open(planned: &'a HostFile) -> Result<Self> {
+        // Neither a symlink nor a FIFO that came in its place may lead us astray.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let path = &planned.path;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+            Errno::NOENT | Errno::NOTDIR => changed(planned, "was removed"),
+            Errno::LOOP => changed(planned, "became a symlink"),
+            e => Error::io("cannot open", path, e),
+        })?;
+        let file = File::from(file);
+        let meta = examine(planned, &file)?;
+        Ok(Self {
+            planned,
+            opened: HostFile::new(path, &meta),
+            file,
+            sparse: meta.blocks() * 512 < meta.len(),
+        })
+    }
+
+    /// To be called when all is read: makes sure that nobody wrote to the file
+    /// in the meantime, so that what was read is of one version.
+    pub(super) fn finish(self) -> Result<()> {
+        let now = HostFile::new(&self.planned.path, &examine(self.planned, &self.file)?);
+        if now == self.opened {
+            return Ok(());
+        }
+        Err(changed(self.planned, "was written to or replaced"))
+    }
+}
+
+/// What `file` is now; an error unless it is still the one of the plan.
+fn examine(planned: &HostFile, file: &File) -> Result<Metadata> {
     let meta = file
         .metadata()
-        .map_err(|e| Error::io("cannot examine", path, e))?;
-    if !meta.is_file() || meta.len() != size {
-        return Err(Error::host(format!(
-            "`{}` was changed while the appliance was made",
-            path.display()
-        ))
-        .hint("wait until the package manager has finished, then try again"));
+        .map_err(|e| Error::io("cannot examine", &planned.path, e))?;
+    match planned.difference(&meta) {
+        Some(what) => Err(changed(planned, &what)),
+        None => Ok(meta),
     }
-    Ok((file, meta.blocks() * 512 < meta.len()))
+}
+
+fn changed(planned: &HostFile, what: &str) -> Error {
+    Error::host(format!(
+        "`{}` {what} while the appliance was made",
+        planned.path.display()
+    ))
+    .hint("wait until the package manager or whoever else changes it has finished, then run this again")
 }
 
 pub(super) fn copy(
     image: &File,
     extent: &Extent<'_>,
-    source: &File,
-    sparse: bool,
+    from: &Source<'_>,
     clones: &AtomicBool,
 ) -> io::Result<()> {
+    let source = &from.file;
     let mut done = 0;
     let whole = extent.length / BLOCK * BLOCK;
     if whole > 0 && clones.load(Ordering::Relaxed) {
@@ -137,11 +181,11 @@ pub(super) fn copy(
     let mut at = extent.source_offset + done;
     while at < end {
         let mut until = end;
-        if sparse {
+        if from.sparse {
             // The image is full of holes already.
             match rustix::fs::seek(source, rustix::fs::SeekFrom::Data(at)) {
                 Ok(data) => at = data.min(end),
-                Err(rustix::io::Errno::NXIO) => break, // a hole up to the end
+                Err(Errno::NXIO) => break, // a hole up to the end
                 Err(_) => {}
             }
             if let Ok(hole) = rustix::fs::seek(source, rustix::fs::SeekFrom::Hole(at)) {
@@ -174,13 +218,9 @@ fn copy_range(
             Ok(0) => return Err(shrunk()),
             Ok(copied) => length -= copied as u64, // both offsets have moved
             // Across file systems, or from one that has no such call.
-            Err(
-                rustix::io::Errno::XDEV
-                | rustix::io::Errno::INVAL
-                | rustix::io::Errno::NOSYS
-                | rustix::io::Errno::OPNOTSUPP
-                | rustix::io::Errno::PERM,
-            ) => break,
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                break;
+            }
             Err(e) => return Err(e.into()),
         }
     }
@@ -234,4 +274,38 @@ fn clone_range(
     // SAFETY: as above; both descriptors are open for the time of the call.
     unsafe { ioctl(image, setter) }?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files;
+
+    /// What is read must be of one version, from the first byte to the last.
+    #[test]
+    fn a_write_between_opening_and_the_end_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        files::write(&path, "one").unwrap();
+        let now = || HostFile::new(&path, &files::lstat(&path).unwrap());
+        let planned = now();
+        // Two writes within one tick of the clock have the same time.
+        let overwrite = || {
+            let before = now();
+            while now() == before {
+                files::write(&path, "two").unwrap();
+            }
+        };
+        // Before it is opened: what is there is read.
+        overwrite();
+        Source::open(&planned).unwrap().finish().unwrap();
+        let source = Source::open(&planned).unwrap();
+        overwrite();
+        let error = source.finish().unwrap_err().to_string();
+        assert!(error.contains("was written to"), "{error}");
+        let source = Source::open(&planned).unwrap();
+        files::write(dir.path().join("new"), "two").unwrap();
+        files::rename(dir.path().join("new"), &path).unwrap();
+        assert!(source.finish().is_err());
+    }
 }

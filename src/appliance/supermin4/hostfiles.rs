@@ -1,10 +1,11 @@
 //! What `supermin --names` of supermin 4 makes of packages: a list of host
 //! files, and a base image of what must not come from the host as it is.
 
+use crate::appliance::host_entries;
 use crate::appliance::image::cpio;
 use crate::appliance::plan;
 use crate::appliance::plan::Origin;
-use crate::appliance::planner;
+use crate::appliance::walk::Walk;
 use crate::host::{ConfigState, Host, PackageId, Resolution};
 use crate::node::Node;
 use crate::{Error, Result};
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Tells whether a package, by its name, is to be left out.
 pub type Excluded<'a> = &'a dyn Fn(&str) -> bool;
@@ -224,43 +225,27 @@ impl Base {
     /// Where `path` really lies; everything above it is put in, and symlinks
     /// that lead there.  `None` where they lead nowhere.
     fn place(&mut self, path: &Path) -> Result<Option<PathBuf>> {
-        let mut done = PathBuf::from("/");
-        let mut ahead: Vec<PathBuf> = vec![path.to_owned()];
-        let mut links = 0;
-        while let Some(rest) = ahead.pop() {
-            let mut parts = rest.components();
-            let Some(part) = parts.next() else { continue };
-            let after = parts.as_path().to_owned();
-            if !after.as_os_str().is_empty() {
-                ahead.push(after);
+        let mut walk = Walk::along(path);
+        while let Some(next) = walk.step() {
+            if walk.is_last() {
+                return Ok(Some(next)); // whoever asks decides
             }
-            match part {
-                Component::Normal(name) => done.push(name),
-                Component::ParentDir => {
-                    done.pop();
-                }
-                _ => done = PathBuf::from("/"),
-            }
-            if ahead.is_empty() {
-                break; // the path itself: whoever asks decides
-            }
-            let Ok(meta) = done.symlink_metadata() else {
+            let Ok(meta) = next.symlink_metadata() else {
                 return Ok(None);
             };
-            self.add(&done)?;
+            self.add(&next)?;
             if meta.is_symlink() {
-                links += 1;
-                if links > 40 {
+                let target = next
+                    .read_link()
+                    .map_err(|e| Error::io("cannot read the link", &next, e))?;
+                if !walk.follow(&target) {
                     return Ok(None);
                 }
-                let target = done
-                    .read_link()
-                    .map_err(|e| Error::io("cannot read the link", &done, e))?;
-                done.pop();
-                ahead.push(target);
+            } else {
+                walk.done = next;
             }
         }
-        Ok(Some(done))
+        Ok(Some(walk.done))
     }
 
     /// Puts in what the host has at `path`.
@@ -268,7 +253,7 @@ impl Base {
         let key = path.as_os_str().as_bytes().to_vec();
         if let Entry::Vacant(place) = self.entries.entry(key) {
             let gone = || Error::host(format!("`{}` went away just now", path.display()));
-            let entry = planner::host_entry(Path::new("/"), path, Origin::Generated);
+            let entry = host_entries::host_entry(Path::new("/"), path, Origin::Generated);
             place.insert(entry.ok_or_else(gone)?);
         }
         Ok(())

@@ -8,11 +8,12 @@ mod hostfiles;
 
 pub use hostfiles::{Excluded, HostFiles, Names, host_files};
 
+use super::host_entries;
 use super::image::{cpio, ext2, sink};
 use super::kernel::{self, Selection};
 use super::modules::Index;
 use super::plan::{Entry, Origin, Plan};
-use super::planner::{self, Options, Report};
+use super::planner::{self, Options, Report, Unreadable};
 use super::{cache::Scratch, initrd, rehydrate, stamp::Fingerprint};
 use crate::glob::Pattern;
 use crate::host::Host;
@@ -116,12 +117,12 @@ pub fn prepare(request: &Request, host: &Host) -> Result<Prepared> {
     // At their own path, wherever that is.
     let inside = std::path::absolute(modules)
         .map_err(|e| Error::io("cannot find the directory of", modules, e))?;
-    let mut tree = planner::host_tree(&inside, modules, &Origin::Module)?;
+    let mut tree = host_entries::host_tree(&inside, modules, &Origin::Module)?;
     if let Some(whitelist) = &request.whitelist {
         tree.retain(|entry| is_wanted(entry, whitelist));
     }
     let (plan, report) = planner::plan(&skeleton, host, tree, Options::SUPERMIN)?;
-    require_readable(&plan, &report)?;
+    require_readable(&report)?;
     let images = skeleton.images.into_iter();
     let archives = images.filter(|image| image.is_cpio);
     Ok(Prepared {
@@ -211,17 +212,13 @@ fn is_wanted(entry: &Entry, whitelist: &[Pattern]) -> bool {
 
 /// A host file that this user may not read ends everything, as in supermin 4:
 /// nobody would notice that it is empty.
-fn require_readable(plan: &Plan, report: &Report) -> Result<()> {
-    let named = |path: &&PathBuf| {
-        let of_package = |entry: &Entry| matches!(entry.origin, Origin::Package(_));
-        let entry = plan.entries.iter().find(|entry| entry.path == **path);
-        !entry.is_some_and(of_package)
-    };
+fn require_readable(report: &Report) -> Result<()> {
+    let named = |file: &&Unreadable| !matches!(file.origin, Origin::Package(_));
     match report.unreadable.iter().find(named) {
         None => Ok(()),
-        Some(path) => Err(Error::host(format!(
+        Some(file) => Err(Error::host(format!(
             "you may not read the host file `{}`",
-            path.display()
+            file.path.display()
         ))
         .hint("run this as a user who may, or take it out of the skeleton's host files")),
     }
@@ -247,7 +244,11 @@ impl Prepared {
         lines.extend(files.map(|path| line(path, &identity(path))));
         for entry in &self.plan.entries {
             let what = match &entry.node {
-                Node::File(Content::Host { path, .. }) => identity(path),
+                Node::File(Content::Host(file)) => {
+                    let (seconds, nanoseconds) = file.changed;
+                    let (inode, size) = (file.inode, file.size);
+                    format!("{inode} {size} {seconds}.{nanoseconds} {}", entry.mtime)
+                }
                 Node::File(Content::Bytes(bytes)) => hex(&Sha256::digest(bytes)),
                 node => format!("{node:?}"),
             };
@@ -281,9 +282,11 @@ impl Prepared {
         for (output, source) in given {
             if let (Some(output), Some(source)) = (output, source) {
                 let new = New::beside(output)?;
-                if copy_kernel {
-                    let from = files::open(source)?;
-                    copy(from, &new.path, source)?;
+                if let Some(bytes) = kernel::decompressed(source)? {
+                    files::write(&new.path, bytes)?;
+                    new.set_mode(0o644)?;
+                } else if copy_kernel {
+                    copy(files::open(source)?, &new.path, source)?;
                     new.set_mode(0o644)?;
                 } else {
                     let target = std::path::absolute(source)

@@ -39,7 +39,7 @@ impl Units {
                     continue;
                 }
                 let unit = match entry.node {
-                    Node::File(_) | Node::HardLink(_) => tree.read(&entry.path).map(|bytes| {
+                    Node::File(_) => tree.read(&entry.path).map(|bytes| {
                         let mut text = String::from_utf8_lossy(&bytes).into_owned();
                         for dropped_in in drop_ins(tree, &directories, name) {
                             text.push('\n');

@@ -23,8 +23,8 @@ mod words;
 
 pub use scriptlets::{Unreproduced, unreproduced};
 
+use super::host_entries;
 use super::plan::{Content, Entry, Node, Origin};
-use super::planner;
 use super::tree::{Parents, Tree, directory};
 use crate::files;
 use crate::glob::{self, Pattern};
@@ -55,7 +55,7 @@ impl Context<'_> {
         if unwanted || tree.look_at(path).is_some() {
             return;
         }
-        let entry = planner::host_entry(self.host.root(), path, Origin::Generated);
+        let entry = host_entries::host_entry(self.host.root(), path, Origin::Generated);
         if let Some(entry) = entry.filter(|entry| entry.mode & 0o004 != 0) {
             tree.put(entry);
         }

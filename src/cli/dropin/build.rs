@@ -169,8 +169,9 @@ fn explain(report: &Report, plan: &Plan, arguments: &Arguments, voice: Voice) {
     for notice in &report.notices {
         warn(notice);
     }
-    for path in &report.unreadable {
-        warn(&format!("{}: Permission denied (ignored)", path.display()));
+    for file in &report.unreadable {
+        let path = file.path.display();
+        warn(&format!("{path}: Permission denied (ignored)"));
     }
     for conflict in &report.conflicts {
         warn(&format!(

@@ -5,13 +5,12 @@ mod version;
 
 use super::checksum;
 use super::packages::{
-    ConfigFile, Package, PackageDatabase, PackageFile, PackageId, Resolution, reachable,
+    ConfigFile, Package, PackageDatabase, PackageFile, PackageId, Resolution, once_each, reachable,
 };
 use super::relation::{Bound, Names, Relation};
 use crate::glob::below;
 use crate::{Result, files};
 use installed::Listed;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -139,31 +138,25 @@ impl PackageDatabase for Apk {
     }
 
     fn files(&self, packages: &[PackageId]) -> Result<Vec<PackageFile>> {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for &package in packages {
-            for path in &self.details[package].paths {
-                found.entry(path.clone()).or_insert_with(|| PackageFile {
-                    path: path.clone(),
-                    source: path.clone(),
-                    package,
-                    config: checksum::is_config(&self.root, path),
-                });
-            }
+            let paths = self.details[package].paths.iter().cloned();
+            found.extend(paths.map(|path| PackageFile::plain(&self.root, path, package)));
         }
-        Ok(found.into_values().collect())
+        Ok(once_each(found, |file| &file.path))
     }
 
     fn config_files(&self, packages: &[PackageId]) -> Result<Vec<ConfigFile>> {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for &package in packages {
             for (path, digest) in &self.details[package].configuration {
                 if let Some(state) = checksum::state(&below(&self.root, path), digest) {
                     let path = path.clone();
-                    found.insert(path.clone(), ConfigFile { path, state });
+                    found.push(ConfigFile { path, state });
                 }
             }
         }
-        Ok(found.into_values().collect())
+        Ok(once_each(found, |file| &file.path))
     }
 
     fn digest(&self, package: PackageId, path: &Path) -> Result<Option<String>> {

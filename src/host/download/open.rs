@@ -11,10 +11,19 @@ use std::path::{Path, PathBuf};
 /// More than any real configuration file has, in bytes.
 const LIMIT: u64 = 64 << 20;
 
+/// What to do about a package that makes no sense.
+pub(super) const AGAIN: &str =
+    "it was damaged on the way: empty the package manager's cache, then run this again";
+
+/// The package cannot be read, though the package manager brought it.
+pub(super) fn damaged(package: &Path, cause: std::io::Error) -> Error {
+    Error::io("cannot read the package", package, cause).hint(AGAIN)
+}
+
 /// The regular files at the paths in `wanted` that `package` has.
 pub(super) fn files(package: &Path, wanted: &HashSet<&Path>) -> Result<Vec<Pristine>> {
     let mut file = files::open(package)?;
-    let damaged = |e| Error::io("cannot read the package", package, e);
+    let damaged = |e| damaged(package, e);
     let mut magic = Vec::new();
     (&mut file)
         .take(8)
@@ -35,19 +44,16 @@ pub(super) fn files(package: &Path, wanted: &HashSet<&Path>) -> Result<Vec<Prist
 fn deb(package: &Path, source: impl Read, wanted: &HashSet<&Path>) -> Result<Vec<Pristine>> {
     let mut archive = ar::Archive::new(source);
     while let Some(entry) = archive.next_entry() {
-        let entry = entry.map_err(|e| Error::io("cannot read the package", package, e))?;
+        let entry = entry.map_err(|e| damaged(package, e))?;
         if entry.header().identifier().starts_with(b"data.tar") {
             return tar(package, entry, wanted);
         }
     }
-    Err(Error::input(format!(
-        "the package `{}` has no data",
-        package.display()
-    )))
+    Err(Error::input(format!("the package `{}` has no data", package.display())).hint(AGAIN))
 }
 
 fn tar(package: &Path, source: impl Read, wanted: &HashSet<&Path>) -> Result<Vec<Pristine>> {
-    let damaged = |e| Error::io("cannot read the package", package, e);
+    let damaged = |e| damaged(package, e);
     let source = compression::reader(&package.to_string_lossy(), source)?;
     let mut archive = tar::Archive::new(source);
     let mut found = Vec::new();
@@ -77,13 +83,14 @@ pub(super) fn content(package: &Path, path: &Path, source: impl Read) -> Result<
     source
         .take(LIMIT + 1)
         .read_to_end(&mut content)
-        .map_err(|e| Error::io("cannot read the package", package, e))?;
+        .map_err(|e| damaged(package, e))?;
     if content.len() as u64 > LIMIT {
         return Err(Error::input(format!(
             "`{}` in the package `{}` is larger than {LIMIT} bytes",
             path.display(),
             package.display()
-        )));
+        ))
+        .hint("give the skeleton a file of your own at this path, or take this host's"));
     }
     Ok(content)
 }
@@ -224,6 +231,8 @@ mod tests {
         assert!(error.starts_with("cannot read the package `/"), "{error}");
         let error = open(b"!<arch>\n").unwrap_err().to_string();
         assert!(error.ends_with("has no data"), "{error}");
-        assert!(open(&[7; 2000]).is_err());
+        for package in [&[7; 2000][..], b"!<arch>\n", &rpm::MAGIC] {
+            assert_eq!(open(package).unwrap_err().advice(), Some(AGAIN));
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! is no matter for the `rpm` crate.
 
 use super::{Pristine, open};
-use crate::{Error, Result, compression};
+use crate::{Result, compression};
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) fn files(
     mut source: impl Read,
     wanted: &HashSet<&Path>,
 ) -> Result<Vec<Pristine>> {
-    let damaged = |e| Error::io("cannot read the package", package, e);
+    let damaged = |e| open::damaged(package, e);
     skip(&mut source, LEAD).map_err(damaged)?;
     // The signature is filled up to eight bytes, the header is not.
     let signature = header(&mut source).map_err(damaged)?;

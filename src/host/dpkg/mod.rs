@@ -1,17 +1,19 @@
 //! dpkg's database, read directly.
 
+mod diversions;
 mod status;
 pub mod version;
 
 use super::packages::{
     ConfigFile, ConfigState, Package, PackageDatabase, PackageFile, PackageId, Resolution,
-    reachable,
+    once_each, reachable,
 };
 use crate::glob::below;
 use crate::{Result, files};
+use diversions::Diversion;
 use md5::{Digest, Md5};
 use status::Relation;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -54,12 +56,6 @@ struct Details {
     essential: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Diversion {
-    to: PathBuf,
-    by: String,
-}
-
 impl Dpkg {
     /// Reads the database below `root`.
     pub fn open(root: &Path) -> Result<Self> {
@@ -69,7 +65,7 @@ impl Dpkg {
         root.clone_into(&mut database.root);
         let path = below(root, Path::new(DIVERSIONS));
         if path.exists() {
-            database.diversions = parse_diversions(&files::read(path)?);
+            database.diversions = diversions::parse(&files::read(path)?);
         }
         Ok(database)
     }
@@ -142,8 +138,21 @@ impl Dpkg {
         if first.qualifier.is_some() {
             return None;
         }
-        let mut candidates = self.named(&first.name).iter().copied();
+        self.settled(&first.name)
+    }
+
+    /// The fully installed package called `name`, without an architecture.
+    fn settled(&self, name: &str) -> Option<PackageId> {
+        let mut candidates = self.named(name).iter().copied();
         candidates.find(|&id| self.is_native(id) && self.details[id].settled)
+    }
+
+    /// The diversion, by whomever, that moved the `path` of `package` elsewhere.
+    fn diverted(&self, package: PackageId, path: &Path) -> Option<&Diversion> {
+        let diversion = self.diversions.get(path)?;
+        // With `dpkg-divert --no-rename` nothing moves until the next upgrade.
+        let moved = || below(&self.root, &diversion.to).symlink_metadata().is_ok();
+        (diversion.by != self.packages[package].name && moved()).then_some(diversion)
     }
 
     /// The package that satisfies a dependency of `dependent`: of those that
@@ -232,6 +241,15 @@ impl PackageDatabase for Dpkg {
             })
     }
 
+    /// As supermin: the compatible way takes no package that waits for a trigger,
+    /// and knows no `name:architecture`.
+    fn find_as(&self, name: &str, resolution: Resolution) -> Option<PackageId> {
+        match resolution {
+            Resolution::Compatible => self.settled(name),
+            Resolution::Correct => self.find(name),
+        }
+    }
+
     fn known_as(&self, name: &str) -> Vec<PackageId> {
         let provided = self
             .provided
@@ -264,7 +282,7 @@ impl PackageDatabase for Dpkg {
 
     fn files(&self, packages: &[PackageId]) -> Result<Vec<PackageFile>> {
         let chosen = |name: &str| packages.iter().any(|&id| self.packages[id].name == name);
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for &package in packages {
             for line in self.list(package)?.split(|&byte| byte == b'\n') {
                 // `/.` is the root directory.
@@ -273,9 +291,7 @@ impl PackageDatabase for Dpkg {
                 }
                 let mut path = PathBuf::from(OsStr::from_bytes(line));
                 let mut source = path.clone();
-                if let Some(diversion) = self.diversions.get(&path)
-                    && diversion.by != self.packages[package].name
-                {
+                if let Some(diversion) = self.diverted(package, &path) {
                     source.clone_from(&diversion.to);
                     // Both owners are in: each keeps the name that it has here.
                     if chosen(&diversion.by) {
@@ -286,20 +302,19 @@ impl PackageDatabase for Dpkg {
                     && below(&self.root, &source)
                         .symlink_metadata()
                         .is_ok_and(|meta| meta.is_file());
-                let file = PackageFile {
-                    path: path.clone(),
+                found.push(PackageFile {
+                    path,
                     source,
                     package,
                     config,
-                };
-                found.entry(path).or_insert(file);
+                });
             }
         }
-        Ok(found.into_values().collect())
+        Ok(once_each(found, |file| &file.path))
     }
 
     fn config_files(&self, packages: &[PackageId]) -> Result<Vec<ConfigFile>> {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for &package in packages {
             for (path, expected) in &self.details[package].conffiles {
                 let real = below(&self.root, path);
@@ -311,16 +326,11 @@ impl PackageDatabase for Dpkg {
                     Err(_) if real.symlink_metadata().is_err() => ConfigState::Missing,
                     Err(_) => ConfigState::Unreadable,
                 };
-                found.insert(
-                    path.clone(),
-                    ConfigFile {
-                        path: path.clone(),
-                        state,
-                    },
-                );
+                let path = path.clone();
+                found.push(ConfigFile { path, state });
             }
         }
-        Ok(found.into_values().collect())
+        Ok(once_each(found, |file| &file.path))
     }
 
     fn digest(&self, package: PackageId, path: &Path) -> Result<Option<String>> {
@@ -363,21 +373,6 @@ fn conffiles(field: &str) -> Vec<(PathBuf, String)> {
             // Obsolete ones belong to an earlier version; `newconffile` has no sum yet.
             let current = words.next().is_none() && sum.len() == 32;
             current.then(|| (PathBuf::from(path), sum.to_owned()))
-        })
-        .collect()
-}
-
-/// Three lines each: the path, where it lies now, and the package that keeps
-/// the path for itself (`:` for the administrator).
-fn parse_diversions(text: &[u8]) -> HashMap<PathBuf, Diversion> {
-    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
-    let (triples, _) = lines.as_chunks::<3>();
-    triples
-        .iter()
-        .map(|[from, to, by]| {
-            let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-            let by = String::from_utf8_lossy(by).into_owned();
-            (path(from), Diversion { to: path(to), by })
         })
         .collect()
 }
@@ -484,12 +479,5 @@ Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 
         assert_eq!(show("lib").unwrap(), "lib_2_amd64");
         assert_eq!(show("lib:i386").unwrap(), "lib_2_i386");
         assert_eq!(show("gone"), None);
-    }
-
-    #[test]
-    fn diversions_come_in_threes() {
-        let found = parse_diversions(b"/bin/sh\n/bin/sh.distrib\ndash\n/odd\n");
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[Path::new("/bin/sh")].by, "dash");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: deb-version(7) and Debian Policy 5.6.12.
 
+use crate::host::digits::number;
 use std::cmp::Ordering;
 
 /// Compares two versions as `dpkg --compare-versions` does.
@@ -51,12 +52,6 @@ fn text(a: &str, b: &str) -> Ordering {
         .map(|i| weight(a.get(i)).cmp(&weight(b.get(i))))
         .find(|order| order.is_ne())
         .unwrap_or(Ordering::Equal)
-}
-
-/// Numbers of any length.
-fn number(a: &str, b: &str) -> Ordering {
-    let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]

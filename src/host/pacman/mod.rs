@@ -5,7 +5,7 @@ mod version;
 
 use super::checksum;
 use super::packages::{
-    ConfigFile, Package, PackageDatabase, PackageFile, PackageId, Resolution, reachable,
+    ConfigFile, Package, PackageDatabase, PackageFile, PackageId, Resolution, once_each, reachable,
 };
 use super::relation::{Names, Relation};
 use crate::compression::decompress;
@@ -181,32 +181,24 @@ impl PackageDatabase for Pacman {
     }
 
     fn files(&self, packages: &[PackageId]) -> Result<Vec<PackageFile>> {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for &package in packages {
-            for path in self.list(package)? {
-                let config = checksum::is_config(&self.root, &path);
-                let file = PackageFile {
-                    path: path.clone(),
-                    source: path.clone(),
-                    package,
-                    config,
-                };
-                found.entry(path).or_insert(file);
-            }
+            let paths = self.list(package)?.into_iter();
+            found.extend(paths.map(|path| PackageFile::plain(&self.root, path, package)));
         }
-        Ok(found.into_values().collect())
+        Ok(once_each(found, |file| &file.path))
     }
 
     fn config_files(&self, packages: &[PackageId]) -> Result<Vec<ConfigFile>> {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for &package in packages {
             for (path, digest) in self.configuration(package)? {
                 if let Some(state) = checksum::state(&below(&self.root, &path), &digest) {
-                    found.insert(path.clone(), ConfigFile { path, state });
+                    found.push(ConfigFile { path, state });
                 }
             }
         }
-        Ok(found.into_values().collect())
+        Ok(once_each(found, |file| &file.path))
     }
 
     fn digest(&self, package: PackageId, path: &Path) -> Result<Option<String>> {

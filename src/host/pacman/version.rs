@@ -3,6 +3,7 @@
 //! Source: vercmp(8).  It is an early form of rpm's order: without `~` and `^`,
 //! and with `1.0rc` before `1.0`.
 
+use crate::host::digits::number;
 use std::cmp::Ordering;
 
 /// Compares two versions as `vercmp` does; releases count only if both have one.
@@ -79,12 +80,6 @@ fn part(mut a: &str, mut b: &str) -> Ordering {
 
 fn take(text: &str, wanted: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !wanted(c)).unwrap_or(text.len()))
-}
-
-/// Numbers of any length.
-fn number(a: &str, b: &str) -> Ordering {
-    let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]

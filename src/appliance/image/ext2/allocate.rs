@@ -34,29 +34,30 @@ pub(super) struct Group {
 impl Geometry {
     /// For `size` bytes with at least `inodes` in use; `None` if that cannot be.
     pub(super) fn new(size: u64, inodes: u64) -> Option<Self> {
-        let blocks = u32::try_from(size / BLOCK).ok()?;
-        let mut groups = blocks.div_ceil(BLOCKS_PER_GROUP);
+        let mut blocks = u32::try_from(size / BLOCK).ok()?;
         // Half as many again, so that the guest can make files.
-        let wanted = (size / BYTES_PER_INODE).max(inodes + inodes / 2);
-        let per_group = u32::try_from(wanted.div_ceil(u64::from(groups.max(1)))).ok()?;
-        let inodes_per_group = per_group.next_multiple_of(INODES_PER_BLOCK);
-        if inodes_per_group > BLOCKS_PER_GROUP {
-            return None;
+        let wanted = (size / BYTES_PER_INODE).max(inodes.checked_add(inodes / 2)?);
+        loop {
+            let groups = blocks.div_ceil(BLOCKS_PER_GROUP);
+            let last = groups.checked_sub(1)?;
+            let per_group = u32::try_from(wanted.div_ceil(u64::from(groups))).ok()?;
+            let inodes_per_group = per_group.checked_next_multiple_of(INODES_PER_BLOCK)?;
+            if inodes_per_group > BLOCKS_PER_GROUP {
+                return None;
+            }
+            let geometry = Self {
+                blocks,
+                groups,
+                inodes_per_group,
+            };
+            let places = geometry.group(last);
+            if places.data + 50 <= places.end {
+                return Some(geometry);
+            }
+            // A last group without room for its own metadata and some data is
+            // left out, as mke2fs does; the others take its inodes.
+            blocks = last * BLOCKS_PER_GROUP;
         }
-        let mut geometry = Self {
-            blocks,
-            groups,
-            inodes_per_group,
-        };
-        // A last group without room for its own metadata and some data is left
-        // out, as mke2fs does.
-        let last = geometry.group(groups.checked_sub(1)?);
-        if last.data + 50 > last.end {
-            groups -= 1;
-            geometry.blocks = groups * BLOCKS_PER_GROUP;
-            geometry.groups = groups;
-        }
-        (geometry.groups > 0).then_some(geometry)
     }
 
     /// Whether `group` holds a copy of the superblock (feature `sparse_super`).
@@ -166,5 +167,27 @@ impl Allocator {
             bitmap[bit as usize / 8] &= !(1 << (bit % 8));
         }
         bitmap
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_inode_has_a_place(
+            groups in 0..40u64, more in 0..5000u64, inodes in 11..400_000u64,
+        ) {
+            let size = (groups * u64::from(BLOCKS_PER_GROUP) + more) * BLOCK;
+            if let Some(geometry) = Geometry::new(size, inodes) {
+                let all = geometry.groups * geometry.inodes_per_group;
+                prop_assert!(u64::from(all) >= inodes);
+                let last = geometry.group(geometry.groups - 1);
+                prop_assert!(last.data + 50 <= last.end);
+                prop_assert!(u64::from(last.end) * BLOCK <= size);
+            }
+        }
     }
 }

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use xattr::Encoded;
+pub use xattr::fitting;
 
 /// The size of a block, in bytes.
 pub const BLOCK: u64 = 4096;
@@ -79,7 +80,7 @@ pub fn layout<'plan>(plan: &'plan Plan, options: &Options) -> Result<Layout<'pla
     let size = options.size.unwrap_or_else(|| {
         // Room for the guest to write in, as there is in an image of the
         // usual size.
-        DEFAULT_SIZE.max(needed + needed / 4 + (1 << 30))
+        DEFAULT_SIZE.max(needed.saturating_add(needed / 4 + (1 << 30)))
     });
     let full = || {
         Error::input(format!(
@@ -108,17 +109,18 @@ pub fn layout<'plan>(plan: &'plan Plan, options: &Options) -> Result<Layout<'pla
 
 /// A generous estimate of the bytes that `plan` takes up.
 fn needed(plan: &Plan) -> u64 {
-    let data: u64 = plan
-        .entries
-        .iter()
-        .map(|entry| match &entry.node {
-            // Block maps take less than 1/512.
-            Node::File(content) => (content.size() + content.size() / 512).next_multiple_of(BLOCK),
-            Node::Directory => BLOCK,
-            _ => 512,
-        })
-        .sum();
-    data + data / 64 + (4 << 20)
+    let each = plan.entries.iter().map(|entry| match &entry.node {
+        // Block maps take less than 1/512.
+        Node::File(content) => {
+            let size = content.size().saturating_add(content.size() / 512);
+            size.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
+        }
+        Node::Directory => BLOCK,
+        _ => 512,
+    });
+    // Sparse files can claim more than there are bytes in the world.
+    let data = each.fold(0, u64::saturating_add);
+    data.saturating_add(data / 64 + (4 << 20))
 }
 
 struct Builder<'plan> {

@@ -36,22 +36,27 @@ struct Stored<'a> {
     value: &'a [u8],
 }
 
+/// The attributes of a file that there is room for, and those that are too
+/// large: one block holds them all.  Capabilities come first, as programs need
+/// them to work, then the smallest.
+pub fn fitting(mut xattrs: Vec<Xattr>) -> (Vec<Xattr>, Vec<Xattr>) {
+    let size = |xattr: &Xattr| Stored::of(xattr).map_or(0, |stored| stored.size());
+    xattrs.sort_by_cached_key(|xattr| {
+        let is_other = xattr.name != "security.capability";
+        (is_other, size(xattr), xattr.name.clone())
+    });
+    let mut room = BLOCK as usize - HEADER - END;
+    xattrs.into_iter().partition(|xattr| {
+        let fits = size(xattr) <= room;
+        room -= if fits { size(xattr) } else { 0 };
+        fits
+    })
+}
+
 /// Encodes `xattrs`; `None` if they do not fit into a block.  Those with a
 /// prefix that ext2 does not know are left out.
 pub(super) fn encode(xattrs: &[Xattr]) -> Option<Encoded> {
-    let mut stored: Vec<Stored<'_>> = xattrs
-        .iter()
-        .filter_map(|xattr| {
-            let (prefix, index) = PREFIXES
-                .iter()
-                .find(|(prefix, _)| xattr.name.starts_with(prefix))?;
-            Some(Stored {
-                index: *index,
-                name: &xattr.name.as_bytes()[prefix.len()..],
-                value: &xattr.value,
-            })
-        })
-        .collect();
+    let mut stored: Vec<Stored<'_>> = xattrs.iter().filter_map(Stored::of).collect();
     if stored.is_empty() {
         return Some(Encoded::Nothing);
     }
@@ -103,7 +108,19 @@ fn table(stored: &[Stored<'_>], offset: usize, room: usize) -> Vec<u8> {
     bytes
 }
 
-impl Stored<'_> {
+impl<'a> Stored<'a> {
+    /// `None` if ext2 does not know its prefix.
+    fn of(xattr: &'a Xattr) -> Option<Self> {
+        let (prefix, index) = PREFIXES
+            .iter()
+            .find(|(prefix, _)| xattr.name.starts_with(prefix))?;
+        Some(Self {
+            index: *index,
+            name: &xattr.name.as_bytes()[prefix.len()..],
+            value: &xattr.value,
+        })
+    }
+
     fn size(&self) -> usize {
         ENTRY + self.name.len().next_multiple_of(4) + self.value.len().next_multiple_of(4)
     }
@@ -124,6 +141,7 @@ impl Stored<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn xattr(name: &str, size: usize) -> Xattr {
         Xattr {
@@ -144,5 +162,40 @@ mod tests {
         let long = encode(&[xattr("user.a", 20), xattr("user.b", 2000)]);
         assert!(matches!(long, Some(Encoded::Block(bytes)) if bytes.len() == BLOCK as usize));
         assert_eq!(encode(&[xattr("user.a", 4090)]), None);
+    }
+
+    #[test]
+    fn the_smallest_are_kept_and_capabilities_before_all() {
+        let all = vec![
+            xattr("user.large", 5000),
+            xattr("user.b", 3000),
+            xattr("user.a", 3000),
+            xattr("user.small", 1),
+            xattr("security.capability", 20),
+        ];
+        let (kept, left) = fitting(all);
+        let names = |xattrs: &[Xattr]| -> Vec<String> {
+            xattrs.iter().map(|xattr| xattr.name.clone()).collect()
+        };
+        assert_eq!(
+            names(&kept),
+            ["security.capability", "user.small", "user.a"]
+        );
+        assert_eq!(names(&left), ["user.b", "user.large"]);
+        assert!(encode(&kept).is_some());
+    }
+
+    proptest! {
+        /// What is said to fit does, and nothing is lost.
+        #[test]
+        fn what_fits_is_encoded(sizes in proptest::collection::vec(0..5000usize, 0..8)) {
+            let all: Vec<Xattr> = sizes.iter().enumerate()
+                .map(|(i, size)| xattr(&format!("user.{i}"), *size))
+                .collect();
+            let (kept, left) = fitting(all.clone());
+            prop_assert!(encode(&kept).is_some());
+            prop_assert_eq!(kept.len() + left.len(), all.len());
+            prop_assert_eq!(left.is_empty(), encode(&all).is_some());
+        }
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn rows(
 ) -> Result<(), String> {
     let mut walk = Walk {
         image,
-        unread: image.count,
+        unread: image.there,
         row: Vec::new(),
     };
     walk.tree(root, 0, &mut visit)
@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
         let usable = self.image.usable;
         let (length, rest) = varint(cell).ok_or_else(bad)?;
         let (_row_number, rest) = varint(rest).ok_or_else(bad)?;
-        let most = u64::from(self.image.count) * usable as u64;
+        let most = u64::from(self.image.there) * usable as u64;
         if length > most {
             return Err(bad());
         }

@@ -77,6 +77,11 @@ impl<'a> Wal<'a> {
         self.pages.get(&number).copied()
     }
 
+    /// How many pages it has.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn page_size(&self) -> usize {
         self.page_size
     }
@@ -131,12 +136,22 @@ impl Checksum {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// A log of 512-byte pages, with big-endian sums, of (page, size, salt).
     fn log(frames: &[(u32, u32, u8)]) -> Vec<u8> {
+        let contents: Vec<_> = frames.iter().map(|frame| [frame.0 as u8; 512]).collect();
+        let frames = frames.iter().zip(&contents);
+        let frames: Vec<_> = frames
+            .map(|(f, content)| (f.0, f.1, f.2, &content[..]))
+            .collect();
+        log_of(&frames)
+    }
+
+    /// The same with the content of each page.
+    pub(in crate::host::rpm::sqlite) fn log_of(frames: &[(u32, u32, u8, &[u8])]) -> Vec<u8> {
         let words = |words: &[u32]| -> Vec<u8> {
             words.iter().flat_map(|word| word.to_be_bytes()).collect()
         };
@@ -148,11 +163,10 @@ mod tests {
         log.extend([7; 8]);
         sum.add(&log);
         log.extend(words(&sum.sums));
-        for &(page, size, salt) in frames {
-            let content = [page as u8; 512];
+        for &(page, size, salt, content) in frames {
             let about = words(&[page, size]);
             sum.add(&about);
-            sum.add(&content);
+            sum.add(content);
             log.extend(about);
             log.extend([salt; 8]);
             log.extend(words(&sum.sums));

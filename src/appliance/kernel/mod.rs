@@ -1,12 +1,16 @@
 //! Choosing a kernel of the host.
 
+mod image;
+
+pub(super) use image::decompressed;
+pub use image::version;
+
 use super::readers::{Gate, Readers};
-use crate::compression::decompress;
 use crate::glob::below;
 use crate::{Error, Result, files};
+use image::{architecture, bzimage_version, head};
 use std::cmp::Ordering;
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What the user asks for; the fields are supermin's environment variables.
@@ -64,12 +68,6 @@ const SPECIAL: [&str; 8] = [
     "xen", "zfcpdump", "debug", "kdump", "rescue", "tegra", "lpae", "-rt",
 ];
 
-/// Bytes that are enough to recognise a kernel: x86 keeps its version in the
-/// first 64 KiB.
-const HEAD: u64 = 64 << 10;
-
-/// More than any kernel, in bytes.
-const LIMIT: u64 = 1 << 30;
 /// Why a kernel that only some users may read cannot be in a shared appliance.
 const FOR_SOME: &str = "not everybody may read it";
 
@@ -146,21 +144,18 @@ fn none(rejected: &[Rejected]) -> Error {
     }
 }
 
-/// Puts `kernel` at `path`: a symlink to it, or a copy.
-///
-/// A copy is decompressed if the whole image is a gzip file, as on arm64 and
-/// riscv64: not every qemu can boot those.
+/// Puts `kernel` at `path`: a symlink to it, or a copy.  One that has to be
+/// decompressed is always a copy.
 pub fn install(kernel: &Kernel, path: &Path, link: bool) -> Result<()> {
     let image = &kernel.image;
+    if let Some(bytes) = image::decompressed(image)? {
+        return files::write(path, bytes);
+    }
     if link {
         let target = std::path::absolute(image)
             .map_err(|e| Error::io("cannot find out the whole path of", image, e))?;
         return std::os::unix::fs::symlink(target, path)
             .map_err(|e| Error::io("cannot make the symlink", path, e));
-    }
-    if head(image).is_ok_and(|head| head.starts_with(&[0x1f, 0x8b])) {
-        let name = image.display().to_string();
-        return files::write(path, decompress(&name, files::read(image)?, LIMIT)?);
     }
     std::fs::copy(image, path)
         .map_err(|e| Error::io(&format!("cannot copy `{}` to", image.display()), path, e))?;
@@ -269,53 +264,6 @@ fn usable(root: &Path, image: &Path, version: &str, request: &Request) -> Result
     })
 }
 
-fn head(image: &Path) -> std::io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    std::fs::File::open(image)?
-        .take(HEAD)
-        .read_to_end(&mut head)?;
-    Ok(head)
-}
-
-/// The architecture of a kernel, by its header.
-///
-/// Sources: <https://docs.kernel.org/arch/x86/boot.html>,
-/// <https://docs.kernel.org/arch/arm64/booting.html>, elf(5).
-fn architecture(head: &[u8]) -> Option<&'static str> {
-    if head.len() as u64 == HEAD && head[0x202..0x206] == *b"HdrS" {
-        return Some("x86_64");
-    }
-    if head.get(0x38..0x3c) == Some(b"ARM\x64") {
-        return Some("aarch64");
-    }
-    if head.starts_with(b"\x7fELF") {
-        return match head.get(0x12..0x14)? {
-            [0x3e, 0] => Some("x86_64"),
-            [0xb7, 0] => Some("aarch64"),
-            [0xf3, 0] => Some("riscv64"),
-            [0, 0x15] | [0x15, 0] => Some("powerpc64"),
-            _ => None,
-        };
-    }
-    None
-}
-
-/// The version that the kernel `image` says of itself, if it can be told.
-pub fn version(image: &Path) -> Option<String> {
-    bzimage_version(&head(image).ok()?)
-}
-
-/// The version that an x86 kernel says of itself.
-fn bzimage_version(head: &[u8]) -> Option<String> {
-    if head.get(0x202..0x206)? != b"HdrS" {
-        return None;
-    }
-    let at = usize::from(u16::from_le_bytes([*head.get(0x20e)?, *head.get(0x20f)?])) + 0x200;
-    let text = head.get(at..)?.split(|byte| *byte == 0).next()?;
-    let version = std::str::from_utf8(text).ok()?.split_whitespace().next()?;
-    (version.len() < 128).then(|| version.to_owned())
-}
-
 /// Ordinary kernels rank above special ones, and those above left-over ones.
 fn rank(version: &str) -> u8 {
     if version.strip_suffix(".old").is_some() {
@@ -357,6 +305,7 @@ fn order(a: &str, b: &str) -> Ordering {
 mod tests {
     use super::*;
     use crate::files;
+    use std::io::Write;
 
     #[test]
     fn versions_in_order() {
@@ -421,6 +370,37 @@ mod tests {
                 .all(|r| *r == "6.1.0-10-amd64 comes before it"),
             "{reasons:?}"
         );
+    }
+
+    /// As `make Image.gz` makes them for arm64 and riscv64.
+    #[test]
+    fn a_kernel_in_gzip_is_recognised_and_taken_out() {
+        let root = root(&[("6.1.0", ""), ("6.2.0", ""), ("6.3.0", "truncated")]);
+        let boot = root.path().join("boot");
+        let plain = files::read(boot.join("vmlinuz-6.2.0")).unwrap();
+        for version in ["6.2.0", "6.3.0"] {
+            let image = boot.join(format!("vmlinuz-{version}"));
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(&files::read(&image).unwrap()).unwrap();
+            files::write(&image, encoder.finish().unwrap()).unwrap();
+        }
+        let selection = choose(root.path(), &Request::default()).unwrap();
+        assert_eq!(selection.kernel.version, "6.2.0");
+        assert!(selection.rejected[0].reason.contains("only the beginning"));
+        for link in [true, false] {
+            let out = root.path().join(format!("out-{link}"));
+            install(&selection.kernel, &out, link).unwrap();
+            assert!(!out.is_symlink());
+            assert_eq!(files::read(out).unwrap(), plain);
+        }
+        // One that breaks off is found out before anything is made of it.
+        let image = boot.join("vmlinuz-6.2.0");
+        let mut damaged = files::read(&image).unwrap();
+        damaged.truncate(30);
+        files::write(&image, damaged).unwrap();
+        let selection = choose(root.path(), &Request::default()).unwrap();
+        assert_eq!(selection.kernel.version, "6.1.0");
     }
 
     #[test]
