@@ -107,8 +107,8 @@ fn lintian_and_rpmlint_are_content_with_every_example() {
 }
 
 #[test]
-fn hello_says_hello() {
-    let Some(appliance) = example("hello") else {
+fn hello_vm_says_hello() {
+    let Some(appliance) = example("hello-vm") else {
         return;
     };
     let said = good(&appliance.run(&[], b""));
@@ -116,8 +116,8 @@ fn hello_says_hello() {
 }
 
 #[test]
-fn python_repl_is_a_console_and_runs_scripts() {
-    let Some(appliance) = example("python-repl") else {
+fn try_python_is_a_console_and_runs_scripts() {
+    let Some(appliance) = example("try-python") else {
         return;
     };
     let mut console = Running::start(&mut appliance.boot());

@@ -52,7 +52,7 @@ fn an_appliance_that_is_made_at_boot_has_no_scripts() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml");
+    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml");
     let [deb, rpm] = package(&hello, dir.path());
     let scripts = ["-qp", "--scripts", "--triggers", "--filetriggers"];
     assert_eq!(run(Command::new("rpm").args(scripts).arg(rpm)), "");

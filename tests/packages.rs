@@ -26,7 +26,7 @@ const RPMLINT: [&str; 7] = [
 ];
 
 fn hello() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml")
 }
 
 /// Packages `description`; the paths of the packages by extension.
@@ -72,7 +72,7 @@ fn dpkg_and_lintian_are_content() {
         listing.lines().all(|line| line.contains(" root/root ")),
         "{listing}"
     );
-    assert!(listing.contains(" ./usr/bin/boot-hello\n"), "{listing}");
+    assert!(listing.contains(" ./usr/bin/boot-hello-vm\n"), "{listing}");
     lintian_is_content(&[deb]);
 }
 
@@ -95,14 +95,14 @@ fn rpm_and_rpmlint_are_content() {
     let query = |what: &[&str]| run(Command::new("rpm").arg("-qp").args(what).arg(&rpm));
     assert_eq!(
         query(&["--qf", "%{NEVRA} %{SOURCERPM}"]),
-        "hello-1.0-1.noarch hello-1.0-1.src.rpm"
+        "hello-vm-1.0-1.noarch hello-vm-1.0-1.src.rpm"
     );
     let requires = query(&["--requires"]);
     for wanted in ["bash\n", "coreutils\n", "(freezedry or supermin)\n"] {
         assert!(requires.contains(wanted), "{requires}");
     }
     assert!(query(&["--changelog"]).contains("- First release"));
-    assert!(query(&["-L"]).contains("/usr/share/licenses/hello/copyright"));
+    assert!(query(&["-L"]).contains("/usr/share/licenses/hello-vm/copyright"));
     let checked = run(Command::new("rpm").arg("-K").arg(&rpm));
     assert!(checked.contains("digests OK"), "{checked}");
     rpmlint_is_content(&[rpm]);
@@ -298,7 +298,7 @@ fn apt_installs_boots_upgrades_and_purges_without_a_trace() {
     let before = root.paths();
 
     root.must(&[&apt[..], &["install", &root.put(&deb)]].concat());
-    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    let output = root.run(&["boot-hello-vm", "--accel", "tcg"]);
     assert!(output.status.success(), "{}", both(&output));
     assert!(
         output.stdout.starts_with(b"Hello from Linux "),
@@ -306,14 +306,14 @@ fn apt_installs_boots_upgrades_and_purges_without_a_trace() {
         both(&output)
     );
     root.must(&[&apt[..], &["install", &root.put(&next)]].concat());
-    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    let output = root.run(&["boot-hello-vm", "--accel", "tcg"]);
     assert!(
         output.stdout.starts_with(b"Hello again from Linux "),
         "{}",
         both(&output)
     );
 
-    root.must(&[&apt[..], &["purge", "hello"]].concat());
+    root.must(&[&apt[..], &["purge", "hello-vm"]].concat());
     let after = root.paths();
     assert_eq!(
         after.difference(&before).collect::<Vec<_>>(),
@@ -342,8 +342,8 @@ fn dnf_installs_boots_upgrades_and_removes_without_a_trace() {
     let before = root.paths();
 
     root.must(&[&dnf[..], &["install", &root.put(&rpm)]].concat());
-    root.must(&["rpm", "-V", "hello"]);
-    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    root.must(&["rpm", "-V", "hello-vm"]);
+    let output = root.run(&["boot-hello-vm", "--accel", "tcg"]);
     assert!(output.status.success(), "{}", both(&output));
     assert!(
         output.stdout.starts_with(b"Hello from Linux "),
@@ -351,18 +351,18 @@ fn dnf_installs_boots_upgrades_and_removes_without_a_trace() {
         both(&output)
     );
     root.must(&[&dnf[..], &["upgrade", &root.put(&next)]].concat());
-    let output = root.run(&["boot-hello", "--accel", "tcg"]);
+    let output = root.run(&["boot-hello-vm", "--accel", "tcg"]);
     assert!(
         output.stdout.starts_with(b"Hello again from Linux "),
         "{}",
         both(&output)
     );
     // As a user who is not root.
-    let user = "runuser -u nobody -- env FREEZEDRY_CACHE_DIR=/var/tmp/nobody boot-hello --accel tcg -- id -u";
+    let user = "runuser -u nobody -- env FREEZEDRY_CACHE_DIR=/var/tmp/nobody boot-hello-vm --accel tcg -- id -u";
     let output = root.run(&["sh", "-c", &format!("cd /; {user}")]);
     assert_eq!(output.stdout, b"0\n", "{}", both(&output));
 
-    root.must(&[&dnf[..], &["remove", "hello"]].concat());
+    root.must(&[&dnf[..], &["remove", "hello-vm"]].concat());
     let after = root.paths();
     assert_eq!(
         after.difference(&before).collect::<Vec<_>>(),

@@ -32,7 +32,7 @@ impl Bench {
         run(freezedry()
             .args(["package", "--format=deb,rpm", "--changes", "-o"])
             .arg(bench.dir.path().join("out"))
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml")));
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml")));
         Some(bench)
     }
 
@@ -67,11 +67,11 @@ impl Bench {
     }
 
     fn rpm(&self) -> PathBuf {
-        self.file("hello-1.0-1.noarch.rpm")
+        self.file("hello-vm-1.0-1.noarch.rpm")
     }
 
     fn deb(&self) -> PathBuf {
-        self.file("hello_1.0-1_all.deb")
+        self.file("hello-vm_1.0-1_all.deb")
     }
 
     fn freezedry(&self) -> Command {
@@ -252,12 +252,15 @@ fn dscverify_and_lintian_accept_the_changes() {
     if !require(&["dscverify", "lintian"]) {
         return;
     }
-    let names = ["hello_1.0-1_amd64.changes", "hello_1.0-1_amd64.buildinfo"];
+    let names = [
+        "hello-vm_1.0-1_amd64.changes",
+        "hello-vm_1.0-1_amd64.buildinfo",
+    ];
     // A .dsc among them, whose digest the .changes lists.
-    let dsc = bench.file("hello_1.0-1.dsc");
+    let dsc = bench.file("hello-vm_1.0-1.dsc");
     std::fs::write(
         &dsc,
-        "Format: 3.0 (native)\nSource: hello\nVersion: 1.0-1\nFiles:\n",
+        "Format: 3.0 (native)\nSource: hello-vm\nVersion: 1.0-1\nFiles:\n",
     )
     .unwrap();
     let changes = bench.file(names[0]);
@@ -266,15 +269,18 @@ fn dscverify_and_lintian_accept_the_changes() {
     let text = text
         .replace(
             "Sha1:\n",
-            &format!("Sha1:\n {} 1 hello_1.0-1.dsc\n", zeros(40)),
+            &format!("Sha1:\n {} 1 hello-vm_1.0-1.dsc\n", zeros(40)),
         )
         .replace(
             "Sha256:\n",
-            &format!("Sha256:\n {} 1 hello_1.0-1.dsc\n", zeros(64)),
+            &format!("Sha256:\n {} 1 hello-vm_1.0-1.dsc\n", zeros(64)),
         )
         .replace(
             "Files:\n",
-            &format!("Files:\n {} 1 misc optional hello_1.0-1.dsc\n", zeros(32)),
+            &format!(
+                "Files:\n {} 1 misc optional hello-vm_1.0-1.dsc\n",
+                zeros(32)
+            ),
         );
     std::fs::write(&changes, text).unwrap();
     // Twice: an old signature is replaced.  The order of the files is ours.
@@ -305,7 +311,7 @@ fn dscverify_and_lintian_accept_the_changes() {
     let text = std::fs::read_to_string(&changes).unwrap();
     let without: Vec<&str> = text
         .lines()
-        .filter(|line| !line.ends_with("hello_1.0-1.dsc"))
+        .filter(|line| !line.ends_with("hello-vm_1.0-1.dsc"))
         .collect();
     std::fs::write(&changes, without.join("\n") + "\n").unwrap();
     let said = run(Command::new("lintian")
@@ -408,7 +414,7 @@ fn package_signs_what_it_writes() {
     if !require(&["rpmkeys", "dscverify"]) {
         return;
     }
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml");
     let out = bench.dir.path().join("signed");
     run(bench
         .freezedry()
@@ -416,7 +422,7 @@ fn package_signs_what_it_writes() {
         .arg(&out)
         .arg(&example));
     let key = bench.export("ed@example.org");
-    let said = rpm_says(&bench, Some(&key), &out.join("hello-1.0-1.noarch.rpm"));
+    let said = rpm_says(&bench, Some(&key), &out.join("hello-vm-1.0-1.noarch.rpm"));
     assert!(said.status.success(), "{}", both(&said));
     assert!(
         String::from_utf8_lossy(&said.stdout).contains("Signature"),
@@ -427,7 +433,7 @@ fn package_signs_what_it_writes() {
         .env("HOME", bench.dir.path())
         .arg("--keyring")
         .arg(bench.home().join("pubring.kbx"))
-        .arg(out.join("hello_1.0-1_amd64.changes")));
+        .arg(out.join("hello-vm_1.0-1_amd64.changes")));
     // With a key that is not there, nothing is written at all.
     let none = bench.dir.path().join("none");
     let output = bench
@@ -522,7 +528,7 @@ fn sq_signs_too() {
         .output()
         .unwrap();
     std::fs::write(&key, exported.stdout).unwrap();
-    let changes = bench.file("hello_1.0-1_amd64.changes");
+    let changes = bench.file("hello-vm_1.0-1_amd64.changes");
     let mut sign = bench.freezedry();
     run(sign
         .arg("sign")

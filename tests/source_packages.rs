@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn hello() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml")
 }
 
 /// A description with everything that a source package has to carry, and the
