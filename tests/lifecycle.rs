@@ -1,9 +1,8 @@
 //! Shared appliances (`rehydrate: at-install`): real package managers install,
 //! upgrade and remove them and what they are made of.
 
-use crate::packages::{
-    Root, copy_of, debian, freezedry_rpm, lintian_is_content, package, rpmlint_is_content,
-};
+use crate::packages::{Root, copy_of, debian, freezedry_rpm, package};
+use crate::support::lint::{lintian_finds_nothing, rpmlint_finds_nothing};
 use crate::support::{both, freezedry, require, require_root, rpm_world, run};
 use ext4_view::Ext4;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,7 +20,8 @@ const NOT_USED: &str = "so one of your own is used";
 fn shared(dir: &Path, release: u32) -> [PathBuf; 2] {
     let text = format!(
         "name: shared\nversion: \"1.0\"\nrelease: {release}\nsummary: Virtual machine for all users\n\
-         description: It is made when it is installed, and kept as the installed packages are.\n\
+         description: |\n  It is made when it is installed, once for everybody who may log in, and kept\n  \
+         as the installed packages are: whenever one of them changes, it is made\n  anew, by the package manager.\n\
          changelog: [{{version: 1.0-{release}, date: 2026-11-24, changes: [New release]}}]\n\
          license: MIT\nmaintainer: Jane Doe <jane@example.org>\nurl: https://example.org\n\
          packages: [bash, coreutils, fd-content]\nrehydrate: at-install\n\
@@ -42,8 +42,8 @@ fn linters_are_content_with_an_appliance_that_is_shared() {
     }
     let dir = tempfile::tempdir().unwrap();
     let [deb, rpm] = shared(dir.path(), 1);
-    lintian_is_content(&[deb]);
-    rpmlint_is_content(&[rpm]);
+    lintian_finds_nothing(&[deb]);
+    rpmlint_finds_nothing(&[rpm]);
 }
 
 #[test]
@@ -149,6 +149,13 @@ fn everybody_boots_it(root: &Root) {
     assert!(!noticed.contains(NOT_USED), "{noticed}");
     let own = root.path.join("var/tmp/nobody/v1/shared/appliance");
     assert!(!own.exists(), "it was rehydrated once more");
+}
+
+/// Its author checks it where it is installed: the name is not taken, but its own.
+fn its_name_is_its_own(root: &Root, dir: &Path) {
+    let description = root.put(&dir.join("shared-1/appliance.yaml"));
+    let output = root.run(&["freezedry", "check", "--host", &description]);
+    assert_eq!(output.stderr, b"", "{}", both(&output));
 }
 
 /// Files of a package for a test: path, mode, text.
@@ -260,6 +267,7 @@ fn apt_keeps_a_shared_appliance_as_the_packages_are() {
     ]);
     install(&[shared(dir.path(), 1)[0].clone()]);
     everybody_boots_it(&root);
+    its_name_is_its_own(&root, dir.path());
 
     // A package that is not in it.
     let first = made(&root);
@@ -458,6 +466,7 @@ fn dnf_keeps_a_shared_appliance_as_the_packages_are() {
         assert_eq!(owner, "shared-1.0-1.noarch\n");
     }
     everybody_boots_it(&root);
+    its_name_is_its_own(&root, dir.path());
 
     // Packages that are not in it come, change and go.
     let first = made(&root);
