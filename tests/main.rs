@@ -22,6 +22,7 @@ mod image;
 mod inspect;
 mod libguestfs;
 mod lifecycle;
+mod lint;
 mod packages;
 mod prepare;
 mod reference;

@@ -6,25 +6,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What lintian may say of a package that is not meant for Debian's archive.
-const LINTIAN: [&str; 2] = [
-    // There is no request for packaging that it could close.
-    "initial-upload-closes-no-bugs",
-    // It goes by the name alone, here of examples/python-repl.
-    "new-package-should-not-package-python2-module",
-];
-
-/// What rpmlint, as Debian configures it, may say.
-const RPMLINT: [&str; 7] = [
-    "no-signature",              // signing is the packager's
-    "no-group-tag",              // groups are long gone from Fedora and openSUSE
-    "no-url-tag",                // the example has no home page
-    "manpage-not-compressed",    // it is, with gzip as on Fedora, not bzip2
-    "no-manual-page-for-binary", // there is one, beside the one it did not recognise
-    "invalid-license",           // its list of licences is empty on Debian
-    "name-repeated-in-summary",
-];
-
 fn hello() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml")
 }
@@ -54,8 +35,8 @@ fn hello_is_at_most_12_kilobytes_in_both_formats() {
 }
 
 #[test]
-fn dpkg_and_lintian_are_content() {
-    if !require(&["dpkg-deb", "lintian"]) {
+fn dpkg_reads_the_package() {
+    if !require(&["dpkg-deb"]) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -73,21 +54,11 @@ fn dpkg_and_lintian_are_content() {
         "{listing}"
     );
     assert!(listing.contains(" ./usr/bin/boot-hello-vm\n"), "{listing}");
-    lintian_is_content(&[deb]);
-}
-
-pub(crate) fn lintian_is_content(debs: &[PathBuf]) {
-    let said = Command::new("lintian")
-        .args(["--pedantic", "--allow-root"])
-        .args(debs)
-        .output()
-        .unwrap();
-    only_allowed(&said, &LINTIAN, |line| line.split_whitespace().nth(2));
 }
 
 #[test]
-fn rpm_and_rpmlint_are_content() {
-    if !require(&["rpm", "rpmlint"]) {
+fn rpm_reads_the_package() {
+    if !require(&["rpm"]) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -105,33 +76,6 @@ fn rpm_and_rpmlint_are_content() {
     assert!(query(&["-L"]).contains("/usr/share/licenses/hello-vm/copyright"));
     let checked = run(Command::new("rpm").arg("-K").arg(&rpm));
     assert!(checked.contains("digests OK"), "{checked}");
-    rpmlint_is_content(&[rpm]);
-}
-
-pub(crate) fn rpmlint_is_content(rpms: &[PathBuf]) {
-    let said = Command::new("rpmlint").args(rpms).output().unwrap();
-    only_allowed(&said, &RPMLINT, |line| {
-        let (_, rest) = line
-            .split_once(": W: ")
-            .or_else(|| line.split_once(": E: "))?;
-        rest.split_whitespace().next()
-    });
-}
-
-/// Fails if a line has a tag that is not in the list.
-fn only_allowed<'a>(
-    output: &'a Output,
-    allowed: &[&str],
-    tag: impl Fn(&'a str) -> Option<&'a str>,
-) {
-    let said = std::str::from_utf8(&output.stdout).unwrap();
-    for line in said
-        .lines()
-        .filter(|line| line.contains("W: ") || line.contains("E: ") || line.starts_with("P: "))
-    {
-        let tag = tag(line).unwrap_or(line);
-        assert!(allowed.contains(&tag), "{}", both(output));
-    }
 }
 
 #[test]

@@ -6,10 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn hello() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml")
-}
-
 /// A description with everything that a source package has to carry, and the
 /// files that it names, in `dir`.
 pub(crate) fn greeter(dir: &Path, engine: &str) -> PathBuf {
@@ -63,56 +59,11 @@ fn package(description: &Path, formats: &str, out: &Path) -> BTreeSet<String> {
     names(out)
 }
 
-fn names(dir: &Path) -> BTreeSet<String> {
+pub(crate) fn names(dir: &Path) -> BTreeSet<String> {
     let entries = dir.read_dir().unwrap();
     entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect()
-}
-
-#[test]
-fn the_linters_find_nothing() {
-    if !require(&["rpmlint", "lintian"]) {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let descriptions = [
-        hello(),
-        greeter(&dir.path().join("1"), "freezedry"),
-        greeter(&dir.path().join("2"), "supermin"),
-    ];
-    for (number, description) in descriptions.iter().enumerate() {
-        let out = dir.path().join(format!("out{number}"));
-        let made = package(description, "deb,rpm,srpm,dsc", &out);
-        let of = |extension: &str| {
-            let found = made.iter().filter(move |name| name.ends_with(extension));
-            found.map(|name| out.join(name)).collect::<Vec<_>>()
-        };
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpmlint.toml");
-        let mut rpmlint = Command::new("rpmlint");
-        let said = run(rpmlint.arg("-c").arg(config).args(of(".rpm")));
-        assert!(
-            said.contains(" 0 errors, 0 warnings"),
-            "{description:?}: {said}"
-        );
-        let mut lintian = Command::new("lintian");
-        lintian
-            .args([
-                "--pedantic",
-                "--allow-root",
-                "--fail-on",
-                "pedantic,warning,error",
-            ])
-            // There is no request for packaging that an upload could close, and
-            // an appliance need not have a home page.
-            .args([
-                "--suppress-tags",
-                "initial-upload-closes-no-bugs,no-homepage-field",
-            ])
-            .args(of(".deb"))
-            .args(of(".dsc"));
-        assert_eq!(run(&mut lintian), "", "{description:?}");
-    }
 }
 
 #[test]

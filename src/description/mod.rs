@@ -187,9 +187,11 @@ pub struct Date {
 }
 
 impl Date {
-    /// Noon of the day (UTC), in seconds since 1970, as RPM's changelogs want it.
+    /// The beginning of the day (UTC), in seconds since 1970, which is what rpmbuild
+    /// makes `SOURCE_DATE_EPOCH` of a day in a changelog: tools complain about
+    /// files from the future, which noon may be.
     pub fn timestamp(self) -> u32 {
-        self.days * 86400 + 43200
+        self.days * 86400
     }
 }
 

@@ -196,15 +196,18 @@ fn control(contents: &Contents<'_>) -> String {
 /// The fields that name other packages, in dpkg's order, without empty ones.
 pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> {
     let ours = &contents.description.relations;
-    let list = |packages: &Packages| {
-        let found = packages.dependencies(contents.family).map(relation);
-        found.collect::<Vec<_>>()
-    };
+    let family = contents.family;
+    let list =
+        |packages: &Packages| -> Vec<_> { packages.dependencies(family).map(relation).collect() };
     let mut depends = parts(contents);
     depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"].map(str::to_owned));
     // Policy 7.6.2: to replace a package is to conflict with it, too.
-    let replaces = list(&ours.obsoletes);
-    let conflicts = [list(&ours.conflicts), replaces.clone()].concat();
+    let unwanted = ours.conflicts.dependencies(family);
+    let unwanted = unwanted.chain(ours.obsoletes.dependencies(family));
+    // Policy 7.4: what is about some versions only is said by Breaks.
+    let (breaks, conflicts): (Vec<_>, Vec<_>) =
+        unwanted.partition(|of| matches!(of, Dependency::Package { bound: Some(_), .. }));
+    let spelled = |list: Vec<&Dependency>| list.into_iter().map(relation).collect();
     // dpkg-gencontrol sorts where the order means nothing.
     let sorted = |mut list: Vec<String>| {
         list.sort_unstable();
@@ -215,8 +218,9 @@ pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> 
         ("Depends", depends),
         ("Recommends", list(&ours.recommends)),
         ("Suggests", list(&ours.suggests)),
-        ("Conflicts", sorted(conflicts)),
-        ("Replaces", sorted(replaces)),
+        ("Conflicts", sorted(spelled(conflicts))),
+        ("Breaks", sorted(spelled(breaks))),
+        ("Replaces", sorted(list(&ours.obsoletes))),
         ("Provides", sorted(list(&ours.provides))),
     ];
     let fields = fields.into_iter().filter(|(_, list)| !list.is_empty());

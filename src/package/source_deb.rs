@@ -22,6 +22,10 @@ const TESTS_CONTROL: &str = include_str!("../../templates/debian-tests-control.h
 const TESTS_BOOT: &str = include_str!("../../templates/debian-tests-boot.hbs");
 const DSC: &str = include_str!("../../templates/debian.dsc.hbs");
 
+/// What is there wherever a package is built, and is not to be asked for: what
+/// build-essential depends on.  Policy 4.2.
+const BUILD_ESSENTIAL: [&str; 6] = ["dpkg-dev", "g++", "gcc", "libc-dev", "libc6-dev", "make"];
+
 /// The source package: the `.dsc` first, then the tarballs that it names.
 pub fn build(source: &Source<'_>) -> Result<Vec<Named>> {
     let contents = source.contents(Family::Debian)?;
@@ -67,7 +71,9 @@ fn data(contents: &Contents<'_>) -> Value {
         }
         .to_owned(),
     );
-    needed.extend(deb::parts(contents));
+    let mut parts = deb::parts(contents);
+    parts.retain(|part| !BUILD_ESSENTIAL.contains(&part.as_str()));
+    needed.extend(parts);
     let relations = deb::relations(contents).into_iter();
     let relations = relations.map(|(field, value)| match field {
         // What debhelper finds out is added.

@@ -3,6 +3,7 @@
 
 pub(crate) mod appliance;
 pub(crate) mod console;
+pub(crate) mod lint;
 pub(crate) mod own_packages;
 pub(crate) mod pacman;
 pub(crate) mod rpm;
