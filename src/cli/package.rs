@@ -5,8 +5,10 @@ use crate::description::{Description, Severity};
 use crate::family::Family;
 use crate::host::Host;
 use crate::package::sign::{self, Signer};
-use crate::package::source::{self, Named};
-use crate::package::{Contents, Source, changes, deb, koji, obs, rpm, source_deb, source_rpm};
+use crate::package::source;
+use crate::package::{
+    Contents, Named, Source, changes, deb, koji, obs, rpm, source_deb, source_rpm,
+};
 use crate::skeleton::{self, Prepared};
 use crate::{Error, Result, files};
 use clap::ValueEnum;
@@ -137,10 +139,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     }
     // Only now, so that nothing is there if something could not be made.
     for (path, bytes) in written {
-        let mut part = path.clone().into_os_string();
-        part.push(".part");
-        files::write(&part, &bytes)?;
-        files::rename(&part, &path)?;
+        files::replace(&path, &bytes)?;
         notice(&format!("wrote {} ({} bytes)", path.display(), bytes.len()));
     }
     Ok(Status::Success)

@@ -20,6 +20,7 @@ pub use rules::{is_kept, parse_port, parse_size};
 pub use schema::schema;
 pub use sections::PERSISTENT;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What an author says of an appliance, checked and with defaults filled in.
@@ -74,6 +75,13 @@ pub struct Maintainer {
     pub name: String,
     /// The e-mail address.
     pub email: String,
+}
+
+/// As packages write it: a name with punctuation is quoted in e-mail but not there.
+impl fmt::Display for Maintainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <{}>", self.name, self.email)
+    }
 }
 
 /// A file that comes with the appliance.

@@ -318,7 +318,7 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         "description": roff(&description.description),
         "does": roff(&does),
         "license": description.license,
-        "author": format!("{} <{}>", description.maintainer.name, description.maintainer.email),
+        "author": description.maintainer.to_string(),
         "url": description.url.clone().unwrap_or_default(),
         "version": description.version,
         "skeleton": directory(&description.name),

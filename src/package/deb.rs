@@ -4,7 +4,7 @@
 
 use super::Contents;
 use super::lifecycle::Scriptlet;
-use crate::description::{Comparison, Dependency, Description, Maintainer, Packages};
+use crate::description::{Comparison, Dependency, Description, Packages};
 use crate::skeleton::guest;
 use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
@@ -187,7 +187,7 @@ fn control(contents: &Contents<'_>) -> String {
         contents.description.name,
         contents.full_version(),
         architecture(contents),
-        person(&contents.description.maintainer),
+        contents.description.maintainer,
         contents.description.summary,
         extended(&contents.description.description),
     )
@@ -256,11 +256,6 @@ fn relation(dependency: &Dependency) -> String {
     }
 }
 
-/// Name and address; a name with punctuation is quoted in e-mail but not here.
-pub(super) fn person(maintainer: &Maintainer) -> String {
-    format!("{} <{}>", maintainer.name, maintainer.email)
-}
-
 /// The extended description: each line after a space, empty ones as ` .`.
 pub(super) fn extended(text: &str) -> String {
     let mut out = String::new();
@@ -304,11 +299,7 @@ pub(super) fn changelog(contents: &Contents<'_>) -> String {
                 text.push('\n');
             }
         }
-        text + &format!(
-            "\n -- {}  {}\n",
-            person(&entry.author),
-            rfc_5322(entry.time)
-        )
+        text + &format!("\n -- {}  {}\n", entry.author, rfc_5322(entry.time))
     });
     entries.collect::<Vec<_>>().join("\n")
 }

@@ -1,6 +1,7 @@
 //! What Fedora's build system takes: a source RPM, and what goes with it.
 
-use super::source::{Named, Source};
+use super::Named;
+use super::source::Source;
 use super::source_rpm;
 use crate::{Result, templates};
 use serde_json::json;

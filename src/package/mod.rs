@@ -23,7 +23,10 @@ mod verify;
 pub use contents::{Contents, PackagedFile};
 pub use source::Source;
 
-/// A digest as text.
+/// A file that belongs to a package or is one: its name and its bytes.
+pub type Named = (String, Vec<u8>);
+
+/// A digest as text, in lower case.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,7 +5,7 @@
 
 use super::contents::{Contents, Role};
 use super::lifecycle::{EVERYWHERE, Moment, Scriptlet, StatePath};
-use crate::description::{self, Comparison, Description, Maintainer, Packages};
+use crate::description::{self, Comparison, Description, Packages};
 use crate::{Error, Result, error::Kind};
 use rpm::{
     BuildConfig, CompressionWithLevel, Dependency, DependencyFlags, FileOptions, Header,
@@ -53,10 +53,7 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
         .release(release)
         .description(paragraphs(&contents.description.description))
         .group("Unspecified")
-        .packager(format!(
-            "{} <{}>",
-            contents.description.maintainer.name, contents.description.maintainer.email
-        ))
+        .packager(contents.description.maintainer.to_string())
         // The name of the machine that builds is nobody's business.
         .build_host("localhost");
     if let Some(epoch) = contents.description.epoch {
@@ -166,7 +163,6 @@ fn add_scriptlet(builder: &mut PackageBuilder, scriptlet: &Scriptlet) {
 /// The changelog: title, text and time of each entry.
 pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
     let entries = contents.changelog().into_iter().map(|entry| {
-        let Maintainer { name, email } = entry.author;
         let lines: Vec<String> = entry
             .changes
             .iter()
@@ -174,7 +170,7 @@ pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
             .collect();
         // A spec file has the day alone, which stands for its noon.
         let noon = entry.time / 86400 * 86400 + 43200;
-        let title = format!("{name} <{email}> - {}", entry.version);
+        let title = format!("{} - {}", entry.author, entry.version);
         (title, lines.join("\n"), noon)
     });
     entries.collect()

@@ -10,9 +10,6 @@ use crate::{Error, Result, files};
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
-/// A file that belongs to a source package: its name and its bytes.
-pub type Named = (String, Vec<u8>);
-
 /// What every source package of an appliance is made from.
 #[derive(Debug)]
 pub struct Source<'a> {

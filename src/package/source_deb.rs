@@ -3,18 +3,17 @@
 //!
 //! Sources: dsc(5), dpkg-source(1), Debian Policy, debhelper(7).
 
+use super::Named;
+use super::checksums::Checksums;
 use super::contents::{self, Contents, PackagedFile, Role};
-use super::deb::{self, changelog, person};
+use super::deb::{self, changelog};
 use super::lifecycle::Moment;
-use super::source::{self, Named, Source};
+use super::source::{self, Source};
 use crate::appliance::shared;
 use crate::description::Engine;
 use crate::family::Family;
 use crate::{Result, templates};
-use md5::Md5;
 use serde_json::{Value, json};
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
 
 const CONTROL: &str = include_str!("../../templates/debian-control.hbs");
 const RULES: &str = include_str!("../../templates/debian-rules.hbs");
@@ -42,18 +41,11 @@ pub fn build(source: &Source<'_>) -> Result<Vec<Named>> {
             source::pack("debian", &files, contents.timestamp)?,
         ),
     ];
-    let sums = |sum: fn(&[u8]) -> String| -> String {
-        let lines = archives
-            .iter()
-            .map(|(name, bytes)| format!(" {} {} {name}\n", sum(bytes), bytes.len()));
-        lines.collect()
-    };
+    let files: Vec<&Named> = archives.iter().collect();
     let mut data = data;
-    data["sha1"] = sums(|bytes| super::hex(&Sha1::digest(bytes))).into();
-    data["sha256"] = sums(|bytes| super::hex(&Sha256::digest(bytes))).into();
-    data["md5"] = sums(|bytes| super::hex(&Md5::digest(bytes)))
-        .trim_end()
-        .into();
+    data["sha1"] = Checksums::list(&files, |sums| &sums.sha1, "").into();
+    data["sha256"] = Checksums::list(&files, |sums| &sums.sha256, "").into();
+    data["md5"] = Checksums::list(&files, |sums| &sums.md5, "").into();
     let dsc = templates::render("debian.dsc.hbs", DSC, &data)?;
     let mut found = vec![(format!("{full}.dsc"), dsc.into_bytes())];
     found.extend(archives);
@@ -83,7 +75,7 @@ fn data(contents: &Contents<'_>) -> Value {
     json!({
         "name": description.name,
         "full_version": contents.full_version(),
-        "maintainer": person(&description.maintainer),
+        "maintainer": description.maintainer.to_string(),
         "url": description.url.clone().unwrap_or_default(),
         "architecture": deb::architecture(contents),
         "build_depends": needed.join(", "),

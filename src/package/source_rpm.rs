@@ -4,9 +4,10 @@
 //! the tags that rpmbuild writes.  Sources: rpm's `lib/rpmtag.h`, and
 //! <https://rpm-software-management.github.io/rpm/manual/format_v4.html>.
 
+use super::Named;
 use super::contents::Contents;
 use super::rpm as binary;
-use super::source::{Named, Source};
+use super::source::Source;
 use super::spec::{self, Changelog};
 use crate::appliance::image::cpio::Archive;
 use crate::description::{Comparison, Dependency};
@@ -137,7 +138,7 @@ fn general(contents: &Contents<'_>, source: &Source<'_>) -> Vec<Entry> {
         (IndexTag::RPMTAG_BUILDHOST, text("localhost")),
         (
             IndexTag::RPMTAG_PACKAGER,
-            text(&super::deb::person(&description.maintainer)),
+            text(&description.maintainer.to_string()),
         ),
         (IndexTag::RPMTAG_OS, text("linux")),
         (IndexTag::RPMTAG_ARCH, text(architecture)),

@@ -214,11 +214,6 @@ pub(crate) fn damaged(name: &str, place: &str, why: &str) -> Error {
         .hint("get the package again")
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// What reading the content of a file tells.
 struct Hashed {
     sha256: String,
@@ -275,8 +270,8 @@ impl Package {
                 .insert(member.to_owned(), kept);
         }
         Ok(Hashed {
-            sha256: hex(&sha256.finalize()),
-            md5: hex(&md5.finalize()),
+            sha256: super::hex(&sha256.finalize()),
+            md5: super::hex(&md5.finalize()),
             size,
         })
     }
