@@ -1,7 +1,7 @@
 //! Packages, with the real package managers as judges.
 
 use crate::support::appliance::{PATIENCE, yaml};
-use crate::support::{both, cache, freezedry, require, require_root, rpm_world, run, skip};
+use crate::support::{both, cache, freezedry, require, require_root, rpm_world, run};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -115,6 +115,77 @@ fn the_man_page_has_no_warnings() {
         text.contains(".SH not a heading") && text.contains("back\\slash"),
         "{text}"
     );
+}
+
+/// The description `name` with these lines, packaged: what dpkg and rpm read.
+fn packaged(dir: &Path, name: &str, rest: &str) -> [PathBuf; 2] {
+    let description = dir.join(format!("{name}.yaml"));
+    std::fs::write(&description, yaml(name, rest)).unwrap();
+    package(&description, &dir.join(name))
+}
+
+#[test]
+fn a_description_with_odd_lines_is_one_field() {
+    if !require(&["dpkg-deb", "rpm"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let rest = "packages: [bash]\n\
+        description: \"First.\\n \\t \\n.profile\\n  \\n\\n.\\n\\nEvil: field\\n %files\\n\"\n";
+    let [deb, rpm] = packaged(dir.path(), "odd", rest);
+    let field = |name: &str| run(Command::new("dpkg-deb").arg("-f").arg(&deb).arg(name));
+    assert_eq!(
+        field("Description"),
+        "An appliance for a test\n First.\n .\n  .profile\n .\n  .\n .\n Evil: field %files\n"
+    );
+    assert_eq!(field("Evil").trim(), "");
+    let query = ["-qp", "--qf", "%{DESCRIPTION}"];
+    let said = run(Command::new("rpm").args(query).arg(rpm));
+    assert_eq!(said, "First.\n\n.profile\n\n.\n\nEvil: field %files");
+}
+
+#[test]
+fn programs_bind_a_package_to_the_one_architecture_that_boots() {
+    if !require(&["dpkg-deb", "rpm"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let elf = |name: &str, machine: u8| {
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.resize(64, 0);
+        bytes[0x12] = machine;
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    };
+    elf("ours", 62); // EM_X86_64
+    elf("arm", 183); // EM_AARCH64
+    let file = |name: &str| format!("  - {{path: /opt/{name}, source: {name}}}\n");
+    let ours = format!("packages: [bash]\nfiles:\n{}", file("ours"));
+    let [deb, rpm] = packaged(dir.path(), "native", &ours);
+    let shown = run(Command::new("dpkg-deb")
+        .arg("-f")
+        .arg(deb)
+        .arg("Architecture"));
+    assert_eq!(shown, "amd64\n");
+    let query = ["-qp", "--qf", "%{ARCH}"];
+    assert_eq!(run(Command::new("rpm").args(query).arg(rpm)), "x86_64");
+
+    // The second of two is looked at as well.
+    let description = dir.path().join("both.yaml");
+    std::fs::write(&description, yaml("both", &(ours + &file("arm")))).unwrap();
+    for format in ["deb", "rpm", "dsc", "srpm"] {
+        let out = dir.path().join("both");
+        let mut command = freezedry();
+        command
+            .args(["package", "--format", format, "-o"])
+            .arg(&out);
+        let output = command.arg(&description).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{format}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let wanted =
+            "arm` is a program that is for aarch64, and appliances boot on x86_64 alone; name";
+        assert!(said.lines().last().unwrap().contains(wanted), "{said}");
+        assert_eq!(out.read_dir().unwrap().count(), 0, "{format}");
+    }
 }
 
 /// A root to install in, with everything below it told apart by path.
@@ -338,47 +409,4 @@ pub(crate) fn freezedry_rpm(dir: &Path) -> PathBuf {
         .unwrap()
         .path();
     built.read_dir().unwrap().next().unwrap().unwrap().path()
-}
-
-#[test]
-fn every_package_of_this_system_has_the_files_that_dpkg_says() {
-    if !Path::new("/var/lib/dpkg/status").exists() {
-        skip("this is no Debian system");
-        return;
-    }
-    let host = freezedry::host::Host::detect(Path::new("/")).unwrap();
-    let database = host.packages().unwrap();
-    let shown = run(Command::new("dpkg-query").args([
-        "-W",
-        "-f",
-        "${db:Status-Status} ${Package}_${Version}_${Architecture} ${binary:Package}\n",
-    ]));
-    let expected: Vec<(&str, &str)> = shown
-        .lines()
-        .filter_map(|line| {
-            line.strip_prefix("installed ")
-                .or(line.strip_prefix("triggers-pending "))
-        })
-        .filter_map(|line| line.split_once(' '))
-        .collect();
-    assert_eq!(database.packages().len(), expected.len());
-    for (shown, name) in expected {
-        let id = database
-            .packages()
-            .iter()
-            .position(|package| package.to_string() == shown);
-        let id = id.unwrap_or_else(|| panic!("{shown} is missing"));
-        let files = database.files(&[id]).unwrap();
-        let ours: BTreeSet<String> = files
-            .into_iter()
-            .map(|file| file.path.display().to_string())
-            .collect();
-        let listed = run(Command::new("dpkg-query").args(["-L", name]));
-        let theirs: BTreeSet<String> = listed
-            .lines()
-            .filter(|line| line.starts_with('/') && *line != "/.")
-            .map(str::to_owned)
-            .collect();
-        assert_eq!(ours, theirs, "{name}");
-    }
 }

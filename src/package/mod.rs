@@ -18,6 +18,7 @@ pub mod source;
 pub mod source_deb;
 pub mod source_rpm;
 mod spec;
+mod text;
 mod verify;
 
 pub use contents::{Contents, PackagedFile};

@@ -5,6 +5,7 @@
 
 use super::contents::{Contents, Role};
 use super::lifecycle::{EVERYWHERE, Moment, Scriptlet, StatePath};
+use super::text;
 use crate::description::{self, Comparison, Description, Packages};
 use crate::{Error, Result, error::Kind};
 use rpm::{
@@ -51,7 +52,7 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     builder
         .using_config(config)
         .release(release)
-        .description(paragraphs(&contents.description.description))
+        .description(text::plain(&contents.description.description))
         .group("Unspecified")
         .packager(contents.description.maintainer.to_string())
         // The name of the machine that builds is nobody's business.
@@ -174,24 +175,6 @@ pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
         (title, lines.join("\n"), noon)
     });
     entries.collect()
-}
-
-/// Paragraphs in lines of at most 79 characters.
-pub(super) fn paragraphs(text: &str) -> String {
-    // A line of a spec file that begins with `%files` and the like begins a
-    // section, wherever it stands.
-    let line = |line: String| {
-        if line.starts_with('%') {
-            format!(" {line}")
-        } else {
-            line
-        }
-    };
-    let paragraphs = text.split("\n\n").map(|paragraph| {
-        let lines = super::deb::wrap(paragraph, 79).into_iter().map(line);
-        lines.collect::<Vec<_>>().join("\n")
-    });
-    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 /// What the package says of others, each with the tag of a spec file.

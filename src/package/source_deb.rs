@@ -9,6 +9,7 @@ use super::contents::{self, Contents, PackagedFile, Role};
 use super::deb::{self, changelog};
 use super::lifecycle::Moment;
 use super::source::{self, Source};
+use super::text;
 use crate::appliance::shared;
 use crate::description::Engine;
 use crate::family::Family;
@@ -81,7 +82,7 @@ fn data(contents: &Contents<'_>) -> Value {
         "build_depends": needed.join(", "),
         "relations": relations.collect::<String>(),
         "summary": description.summary,
-        "description": deb::extended(&description.description).trim_end(),
+        "description": text::extended(&description.description).trim_end(),
         "supermin": description.engine == Engine::Supermin,
         "parts": contents.names().join(" "),
     })

@@ -9,6 +9,7 @@ use super::contents::Contents;
 use super::rpm as binary;
 use super::source::Source;
 use super::spec::{self, Changelog};
+use super::text as prose;
 use crate::appliance::image::cpio::Archive;
 use crate::description::{Comparison, Dependency};
 use crate::family::Family;
@@ -129,7 +130,7 @@ fn general(contents: &Contents<'_>, source: &Source<'_>) -> Vec<Entry> {
         (IndexTag::RPMTAG_SUMMARY, local(&description.summary)),
         (
             IndexTag::RPMTAG_DESCRIPTION,
-            local(&binary::paragraphs(&description.description)),
+            local(&prose::plain(&description.description)),
         ),
         (IndexTag::RPMTAG_LICENSE, text(&description.license)),
         (IndexTag::RPMTAG_GROUP, local("Unspecified")),
