@@ -1,7 +1,7 @@
 //! Source packages: what is in them, and what the distributions' linters say.
 
 use crate::support::appliance::yaml;
-use crate::support::{freezedry, require, run};
+use crate::support::{both, freezedry, require, run, skip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -202,6 +202,11 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
     let twice = [&description, &description];
     for (formats, files, message) in [
         (
+            "deb --family=suse",
+            &[&description][..],
+            "--family chooses the names in an RPM, and none is made",
+        ),
+        (
             "obs,deb",
             &[&description][..],
             "an OBS checkout holds what is meant for OBS",
@@ -219,9 +224,8 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
         ),
     ] {
         let mut command = freezedry();
-        command
-            .args(["package", "--format", formats, "-o"])
-            .arg(&out);
+        let options = format!("package --format {formats} -o");
+        command.args(options.split(' ')).arg(&out);
         let output = command.args(files).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{formats}: {said}");
@@ -236,4 +240,55 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
             names(&out)
         );
     }
+}
+
+#[test]
+fn names_of_other_families_are_told_and_can_be_chosen() {
+    if !require(&["rpm"]) {
+        return;
+    }
+    if !Path::new("/var/lib/dpkg/status").exists() {
+        skip("this is no Debian system");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let description = dir.path().join("named.yaml");
+    let packages = "packages: {all: [bash], debian: [no-such-package], suse: [shadow >= 4]}\n";
+    std::fs::write(&description, yaml("named", packages)).unwrap();
+    let said = |options: &[&str]| {
+        let mut command = freezedry();
+        command.arg("package").args(options).arg(&description);
+        let output = command.arg("-o").arg(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let told = said.lines().filter(|line| !line.contains(": wrote "));
+        told.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    const MISSING: &str = "freezedry: not installed here, so their dependencies and \
+        configuration files are not known: no-such-package\n";
+    const LACKING: &str = "freezedry: `packages` has names for debian, suse, and none for fedora, \
+        which gets those under `all` alone\n";
+    let taken = |families: &str, left: &str| {
+        format!(
+            "freezedry: this is no {families} host: the names of packages are taken as they are written{left}\n"
+        )
+    };
+    const LEFT: &str = ", and their configuration files are left to the host that boots";
+    let needs = |what: &str| {
+        let package = dir.path().join(format!("named-1.0-1.{what}.rpm"));
+        run(Command::new("rpm").arg("-qpR").arg(package)).contains("shadow >= 4\n")
+    };
+    assert_eq!(said(&["--format=deb"]), MISSING);
+    assert_eq!(said(&["--format=dsc"]), MISSING);
+    let fedora = taken("fedora", LEFT);
+    assert_eq!(said(&["--format=rpm"]), format!("{LACKING}{fedora}"));
+    assert!(!needs("noarch"));
+    assert_eq!(said(&["--family=suse"]), taken("suse", LEFT));
+    assert!(needs("noarch"));
+    let both = taken("fedora or suse", "");
+    assert_eq!(said(&["--format=srpm"]), format!("{LACKING}{both}"));
+    assert!(!needs("src"));
+    said(&["--format=srpm", "--family=suse"]);
+    assert!(needs("src"));
+    assert_eq!(said(&["--format=obs"]), format!("{MISSING}{LACKING}{both}"));
 }

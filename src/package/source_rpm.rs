@@ -39,8 +39,9 @@ pub fn file_name(source: &Source<'_>) -> String {
     )
 }
 
-/// The source package: a spec file and the tarball.
-pub fn build(source: &Source<'_>) -> Result<Named> {
+/// The source package: a spec file, which is for Fedora and openSUSE, and the
+/// tarball.  What its header says is needed to build it is named as in `family`.
+pub fn build(source: &Source<'_>, family: Family) -> Result<Named> {
     let spec = spec::render(source, Changelog::Inside)?.into_bytes();
     // In the order of their names, as rpm has them.
     let files = [
@@ -57,7 +58,7 @@ pub fn build(source: &Source<'_>) -> Result<Named> {
     encoder.write_all(&plain).map_err(cannot)?;
     let payload = encoder.finish().map_err(cannot)?;
 
-    let contents = source.contents(Family::Fedora)?;
+    let contents = source.contents(family)?;
     let mut entries = general(&contents, source);
     entries.extend(file_tags(&files, contents.timestamp));
     entries.extend(requirements(&contents));
