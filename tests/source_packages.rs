@@ -264,31 +264,80 @@ fn names_of_other_families_are_told_and_can_be_chosen() {
         let told = said.lines().filter(|line| !line.contains(": wrote "));
         told.map(|line| format!("{line}\n")).collect::<String>()
     };
-    const MISSING: &str = "freezedry: not installed here, so their dependencies and \
+    let missing = "freezedry: not installed here, so their dependencies and \
         configuration files are not known: no-such-package\n";
-    const LACKING: &str = "freezedry: `packages` has names for debian, suse, and none for fedora, \
+    let lacking = "freezedry: `packages` has names for debian, suse, and none for fedora, \
         which gets those under `all` alone\n";
     let taken = |families: &str, left: &str| {
         format!(
             "freezedry: this is no {families} host: the names of packages are taken as they are written{left}\n"
         )
     };
-    const LEFT: &str = ", and their configuration files are left to the host that boots";
+    let left = ", and their configuration files are left to the host that boots";
     let needs = |what: &str| {
         let package = dir.path().join(format!("named-1.0-1.{what}.rpm"));
         run(Command::new("rpm").arg("-qpR").arg(package)).contains("shadow >= 4\n")
     };
-    assert_eq!(said(&["--format=deb"]), MISSING);
-    assert_eq!(said(&["--format=dsc"]), MISSING);
-    let fedora = taken("fedora", LEFT);
-    assert_eq!(said(&["--format=rpm"]), format!("{LACKING}{fedora}"));
+    assert_eq!(said(&["--format=deb"]), missing);
+    assert_eq!(said(&["--format=dsc"]), missing);
+    let fedora = taken("fedora", left);
+    assert_eq!(said(&["--format=rpm"]), format!("{lacking}{fedora}"));
     assert!(!needs("noarch"));
-    assert_eq!(said(&["--family=suse"]), taken("suse", LEFT));
+    assert_eq!(said(&["--family=suse"]), taken("suse", left));
     assert!(needs("noarch"));
     let both = taken("fedora or suse", "");
-    assert_eq!(said(&["--format=srpm"]), format!("{LACKING}{both}"));
+    assert_eq!(said(&["--format=srpm"]), format!("{lacking}{both}"));
     assert!(!needs("src"));
     said(&["--format=srpm", "--family=suse"]);
     assert!(needs("src"));
-    assert_eq!(said(&["--format=obs"]), format!("{MISSING}{LACKING}{both}"));
+    assert_eq!(said(&["--format=obs"]), format!("{missing}{lacking}{both}"));
+}
+
+/// Debian's archive takes the tarball of a version once, and so do the lookaside
+/// caches.
+#[test]
+fn releases_of_a_version_have_the_same_tarball() {
+    if !require(&["dpkg-source"]) {
+        return;
+    }
+    for engine in ["freezedry", "supermin"] {
+        let dir = tempfile::tempdir().unwrap();
+        let description = greeter(dir.path(), engine);
+        let at = |name: &str| dir.path().join("out").join(name);
+        let tarballs = ["dsc/greeter_2.1.orig.tar.xz", "obs/greeter-2.1.tar.xz"];
+        // All of it into the same directory; the first time is a build system's own.
+        let make = |time: Option<&str>| -> (Vec<Vec<u8>>, usize) {
+            let mut changed = 0;
+            for format in ["dsc", "obs", "koji"] {
+                let mut command = freezedry();
+                command.args(["package", "--format", format, "-o"]);
+                command.arg(at(format)).arg(&description);
+                command.envs(time.map(|time| ("SOURCE_DATE_EPOCH", time)));
+                let output = command.output().unwrap();
+                assert!(output.status.success(), "{}", both(&output));
+                changed += both(&output).matches("is not as it was").count();
+            }
+            let bytes = tarballs.map(|name| std::fs::read(at(name)).unwrap());
+            let sources = std::fs::read(at("koji/sources")).unwrap();
+            (bytes.into_iter().chain([sources]).collect(), changed)
+        };
+        let first = make(Some("1999999999"));
+        let text = std::fs::read_to_string(&description).unwrap();
+        let entry = "changelog:\n  - {version: 2.1-4, date: 2027-02-01, changes: [Next]}\n";
+        let next = text
+            .replace("release: 3\n", "release: 4 # the next\nepoch: 1\n")
+            .replace("changelog:\n", entry);
+        std::fs::write(&description, &next).unwrap();
+        assert!(make(None) == first, "{engine}");
+        assert_eq!(first.1, 0);
+        // The first tarball belongs to the second release, by its digests too.
+        run(Command::new("dpkg-source")
+            .arg("-x")
+            .arg(at("dsc/greeter_2.1-4.dsc"))
+            .arg(at("unpacked")));
+        // Something else than the release changes.
+        let other = next.replace("memory: 256M", "memory: 512M");
+        std::fs::write(&description, other).unwrap();
+        assert_eq!(make(None).1, 3, "{engine}");
+    }
 }

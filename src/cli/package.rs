@@ -158,6 +158,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     }
     // Only now, so that nothing is there if something could not be made.
     for (path, bytes) in written {
+        if is_tarball(&path) && files::read(&path).is_ok_and(|old| old != bytes) {
+            notice(&format!(
+                "{} is not as it was: an archive that has it refuses this one, unless you raise `version`",
+                path.display()
+            ));
+        }
         files::replace(&path, &bytes)?;
         notice(&format!("wrote {} ({} bytes)", path.display(), bytes.len()));
     }
@@ -212,6 +218,12 @@ fn is_signed(path: &Path) -> bool {
     const SIGNED: [&str; 4] = ["rpm", "dsc", "changes", "buildinfo"];
     let extension = path.extension();
     extension.is_some_and(|own| SIGNED.iter().any(|signed| own == *signed))
+}
+
+/// Whether this is the tarball of a version, which all its releases share.
+fn is_tarball(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.ends_with(".tar.xz") && !name.ends_with(".debian.tar.xz")
 }
 
 /// A description, and its skeletons for the families that packages are made for.

@@ -10,6 +10,7 @@ mod rules;
 mod schema;
 mod sections;
 mod tree;
+mod without;
 
 pub use decode::nearest;
 pub use dependency::{Comparison, Dependency, Packages, Relations};
@@ -19,6 +20,7 @@ pub use problems::{Problem, Problems, Severity};
 pub use rules::{is_kept, parse_port, parse_size};
 pub use schema::schema;
 pub use sections::PERSISTENT;
+pub use without::without;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -50,6 +50,7 @@ pub(super) fn render(source: &Source<'_>, changelog: Changelog) -> Result<String
         "state": state(&fedora),
         "scriptlets": scriptlets(&fedora),
         "changelog": escape(&changelog),
+        "time": fedora.timestamp.to_string(),
     });
     let text = templates::render("appliance.spec.hbs", SPEC, &data)?;
     Ok(text.trim_end().to_owned() + "\n")
