@@ -482,13 +482,21 @@ fn dnf_keeps_a_shared_appliance_as_the_packages_are() {
     assert!(!noticed.contains(NOT_USED), "{noticed}");
     root.must(&["rpm", "-V", "shared"]);
 
-    // Its own upgrade keeps it; what lies beside it goes at the last removal.
+    // Its own upgrade keeps it; what lies beside it is left by removals.
     let storage = root.path.join(STATE).join("storage");
     std::fs::create_dir(&storage).unwrap();
     let then = made(&root);
     dnf("upgrade", &[&root.put(&shared(dir.path(), 2)[1])]);
     assert_eq!(made(&root), then);
-    assert!(storage.exists());
+    let said = root.must(&["dnf", "-y", "remove", "shared"]);
+    let left = format!("shared: no file of the package, so it is left: /{STATE}/storage\n");
+    assert!(said.contains(&left), "{said}");
+    let state = root.path.join(STATE).read_dir().unwrap();
+    let names: Vec<_> = state.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["storage"]);
+    // With nothing beside it, nothing is left.
+    std::fs::remove_dir(storage).unwrap();
+    dnf("install", &[&root.put(&shared(dir.path(), 2)[1])]);
     dnf("remove", &["shared"]);
     assert!(!root.path.join("var/lib/freezedry").exists());
     dnf("remove", &["freezedry", "fd-content", "fd-more"]);
