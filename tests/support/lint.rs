@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Tags of lintian for packages that are not meant for Debian's own archive.
-const LINTIAN: [&str; 6] = [
+const LINTIAN: [&str; 4] = [
     // There is no request for packaging that it could close.
     "initial-upload-closes-no-bugs",
     // An appliance need not have a home page.
@@ -15,10 +15,6 @@ const LINTIAN: [&str; 6] = [
     // another, and no upstream project to say more about.
     "debian-watch-file-is-missing",
     "upstream-metadata-file-is-missing",
-    // Of Freezedry: Rust calls none of the functions that glibc can fortify.
-    "hardening-no-fortify-functions",
-    // ... and its texts lie end to end in the program.
-    "spelling-error-in-binary",
 ];
 
 /// What lintian says of `.deb`, `.dsc` and `.changes` files: informational,
