@@ -63,7 +63,7 @@ const AS_FEDORA: [&str; 6] = [
     "_binary_payload w6.xzdio",
     "_topdir /var/tmp/rpmbuild",
 ];
-const TIME: &str = "1795435200";
+const TIME: &str = "1795392000";
 
 /// The RPM world with a repository of its own at /var/tmp/extra, out of `rpms`,
 /// which are installed too.
