@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn examples_keep_all_but_their_name() {
-        let hello = Example::find("hello").unwrap();
+        let hello = Example::find("hello-vm").unwrap();
         assert_eq!(hello.summary(), "Virtual machine that greets its user");
         let text = hello.renamed("other");
         let parsed = description::parse(&text, "x", Path::new("/nowhere")).unwrap();

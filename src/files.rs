@@ -68,3 +68,22 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     fs::rename(from, to)
         .map_err(|e| Error::io(&format!("cannot rename `{}` to", from.display()), to, e))
 }
+
+/// Writes `content` to `path`, whole or not at all; a file that is there keeps
+/// its mode.
+pub fn replace(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
+    let path = path.as_ref();
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let done = write(&part, content).and_then(|()| {
+        if let Ok(meta) = fs::metadata(path) {
+            fs::set_permissions(&part, meta.permissions())
+                .map_err(|e| Error::io("cannot set the mode of", &part, e))?;
+        }
+        rename(&part, path)
+    });
+    if done.is_err() {
+        let _ = fs::remove_file(&part); // it may not be there
+    }
+    done
+}

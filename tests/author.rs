@@ -106,7 +106,7 @@ fn good_appliances_have_no_errors() {
     assert_eq!(of("box.yaml").len(), 0, "{problems:#}");
     assert_eq!(output.status.code(), Some(0));
 
-    let hello = source("examples/hello/appliance.yaml");
+    let hello = source("examples/hello-vm/appliance.yaml");
     let output = freezedry()
         .args(["check", "--host"])
         .arg(hello)
@@ -262,7 +262,7 @@ fn new_descriptions_are_good_and_nothing_is_overwritten() {
     }
     assert_eq!(run(check.arg("mine/appliance.yaml")), "");
 
-    let output = new(&["mine", "--from", "hello"]);
+    let output = new(&["mine", "--from", "hello-vm"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -315,9 +315,9 @@ fn new_descriptions_are_good_and_nothing_is_overwritten() {
         "{}",
         both(&output)
     );
-    let output = new(&["fine", "--from", "helo"]);
+    let output = new(&["fine", "--from", "helo-vm"]);
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("did you mean `hello`?"),
+        String::from_utf8_lossy(&output.stderr).contains("did you mean `hello-vm`?"),
         "{}",
         both(&output)
     );

@@ -2,7 +2,7 @@
 
 use crate::support::appliance::yaml;
 use crate::support::pacman::{Package, Root};
-use crate::support::{both, freezedry, require, run};
+use crate::support::{both, freezedry, require, run, skip};
 use ConfigState::{Edited, Missing, Pristine};
 use freezedry::family::Family;
 use freezedry::host::{ConfigState, Host, Manager, Resolution};
@@ -289,4 +289,47 @@ fn a_host_without_a_database_gives_its_files_and_says_why_no_packages() {
     let there = |path: &str| dir.path().join("out").join(path).exists();
     assert!(there("etc/ld.so.cache") && there("init"));
     assert!(!there("bin/bash") && !there("usr/bin/bash"));
+}
+
+#[test]
+fn every_package_of_this_system_has_the_files_that_dpkg_says() {
+    if !Path::new("/var/lib/dpkg/status").exists() {
+        skip("this is no Debian system");
+        return;
+    }
+    let host = freezedry::host::Host::detect(Path::new("/")).unwrap();
+    let database = host.packages().unwrap();
+    let shown = run(Command::new("dpkg-query").args([
+        "-W",
+        "-f",
+        "${db:Status-Status} ${Package}_${Version}_${Architecture} ${binary:Package}\n",
+    ]));
+    let expected: Vec<(&str, &str)> = shown
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("installed ")
+                .or(line.strip_prefix("triggers-pending "))
+        })
+        .filter_map(|line| line.split_once(' '))
+        .collect();
+    assert_eq!(database.packages().len(), expected.len());
+    for (shown, name) in expected {
+        let id = database
+            .packages()
+            .iter()
+            .position(|package| package.to_string() == shown);
+        let id = id.unwrap_or_else(|| panic!("{shown} is missing"));
+        let files = database.files(&[id]).unwrap();
+        let ours: BTreeSet<String> = files
+            .into_iter()
+            .map(|file| file.path.display().to_string())
+            .collect();
+        let listed = run(Command::new("dpkg-query").args(["-L", name]));
+        let theirs: BTreeSet<String> = listed
+            .lines()
+            .filter(|line| line.starts_with('/') && *line != "/.")
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(ours, theirs, "{name}");
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn hello() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml")
 }
 
 /// hello as `.deb` and `.rpm`.
@@ -16,7 +16,7 @@ fn packages(description: &Path, out: &Path) -> [PathBuf; 2] {
         .args(["package", "--format=deb,rpm", "-o"])
         .arg(out)
         .arg(description));
-    ["hello_1.0-1_all.deb", "hello-1.0-1.noarch.rpm"].map(|name| out.join(name))
+    ["hello-vm_1.0-1_all.deb", "hello-vm-1.0-1.noarch.rpm"].map(|name| out.join(name))
 }
 
 fn inspect(path: &Path) -> Output {
@@ -127,7 +127,7 @@ fn an_rpm_is_what_rpm_says() {
 }
 
 fn skeleton_of_hello(skeleton: &Value) {
-    assert_eq!(skeleton["path"], "/usr/share/freezedry/hello/supermin.d");
+    assert_eq!(skeleton["path"], "/usr/share/freezedry/hello-vm/supermin.d");
     assert!(list(&skeleton["packages"]).contains(&"bash"));
     let init = &skeleton["archives"]["init.tar.gz"]["/init"];
     assert_eq!(init["mode"], "0755");
@@ -237,11 +237,11 @@ fn people_see_what_it_is_and_what_it_would_become() {
         assert!(output.status.success(), "{}", both(&output));
         let text = String::from_utf8(output.stdout.clone()).unwrap();
         for wanted in [
-            "package       hello 1.0-1 (",
+            "package       hello-vm 1.0-1 (",
             "summary       Virtual machine that greets its user\n",
             "signature     none\n",
-            " /usr/bin/boot-hello\n",
-            "skeleton      /usr/share/freezedry/hello/supermin.d\n",
+            " /usr/bin/boot-hello-vm\n",
+            "skeleton      /usr/share/freezedry/hello-vm/supermin.d\n",
         ] {
             assert!(text.contains(wanted), "{wanted}: {}", both(&output));
         }
@@ -332,7 +332,7 @@ fn diff_is_silent_for_the_same_and_exact_for_the_rest() {
         let text = String::from_utf8(output.stdout.clone()).unwrap();
         assert!(text.contains("files\n"), "{text}");
         assert!(
-            text.contains("~ /usr/share/freezedry/hello/supermin.d/packages: sha256 "),
+            text.contains("~ /usr/share/freezedry/hello-vm/supermin.d/packages: sha256 "),
             "{text}"
         );
         assert!(text.contains("skeleton packages\n  + sed\n"), "{text}");

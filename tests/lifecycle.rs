@@ -1,9 +1,9 @@
 //! Shared appliances (`rehydrate: at-install`): real package managers install,
 //! upgrade and remove them and what they are made of.
 
-use crate::packages::{
-    Root, copy_of, debian, freezedry_rpm, lintian_is_content, package, rpmlint_is_content,
-};
+use crate::packages::{Root, copy_of, debian, freezedry_rpm, package};
+use crate::support::content::{self, rpm};
+use crate::support::lint::{lintian_finds_nothing, rpmlint_finds_nothing};
 use crate::support::{both, freezedry, require, require_root, rpm_world, run};
 use ext4_view::Ext4;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,7 +21,8 @@ const NOT_USED: &str = "so one of your own is used";
 fn shared(dir: &Path, release: u32) -> [PathBuf; 2] {
     let text = format!(
         "name: shared\nversion: \"1.0\"\nrelease: {release}\nsummary: Virtual machine for all users\n\
-         description: It is made when it is installed, and kept as the installed packages are.\n\
+         description: |\n  It is made when it is installed, once for everybody who may log in, and kept\n  \
+         as the installed packages are: whenever one of them changes, it is made\n  anew, by the package manager.\n\
          changelog: [{{version: 1.0-{release}, date: 2026-11-24, changes: [New release]}}]\n\
          license: MIT\nmaintainer: Jane Doe <jane@example.org>\nurl: https://example.org\n\
          packages: [bash, coreutils, fd-content]\nrehydrate: at-install\n\
@@ -42,8 +43,8 @@ fn linters_are_content_with_an_appliance_that_is_shared() {
     }
     let dir = tempfile::tempdir().unwrap();
     let [deb, rpm] = shared(dir.path(), 1);
-    lintian_is_content(&[deb]);
-    rpmlint_is_content(&[rpm]);
+    lintian_finds_nothing(&[deb]);
+    rpmlint_finds_nothing(&[rpm]);
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn an_appliance_that_is_made_at_boot_has_no_scripts() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml");
+    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml");
     let [deb, rpm] = package(&hello, dir.path());
     let scripts = ["-qp", "--scripts", "--triggers", "--filetriggers"];
     assert_eq!(run(Command::new("rpm").args(scripts).arg(rpm)), "");
@@ -151,56 +152,11 @@ fn everybody_boots_it(root: &Root) {
     assert!(!own.exists(), "it was rehydrated once more");
 }
 
-/// Files of a package for a test: path, mode, text.
-fn content(name: &str, version: &str) -> Vec<(String, u32, String)> {
-    let below = format!("usr/share/{name}");
-    let mut files = vec![(
-        format!("{below}/text"),
-        0o644,
-        format!("{name} {version}\n"),
-    )];
-    if name == "fd-content" {
-        files.push((format!("{below}/secret"), 0o600, "secret\n".into()));
-        files.push((format!("{below}/private/text"), 0o644, "secret\n".into()));
-    }
-    files
-}
-
-/// The package `name`, built by dpkg-deb.
-fn deb(dir: &Path, name: &str, version: &str, depends: &str) -> PathBuf {
-    let tree = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(tree.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let mut architecture = "all";
-    let put = |path: &str, mode: u32, bytes: &[u8]| {
-        let path = tree.path().join(path);
-        let above = path.parent().unwrap();
-        std::fs::create_dir_all(above).unwrap();
-        if above.ends_with("private") {
-            std::fs::set_permissions(above, PermissionsExt::from_mode(0o700)).unwrap();
-        }
-        std::fs::write(&path, bytes).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-    };
-    if name == "freezedry" {
-        architecture = "amd64";
-        let program = std::fs::read(env!("CARGO_BIN_EXE_freezedry")).unwrap();
-        put("usr/bin/freezedry", 0o755, &program);
-    } else {
-        for (path, mode, text) in content(name, version) {
-            put(&path, mode, text.as_bytes());
-        }
-    }
-    let control = format!(
-        "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n{depends}\
-         Maintainer: Jane Doe <jane@example.org>\nDescription: For a test\n"
-    );
-    put("DEBIAN/control", 0o644, control.as_bytes());
-    let path = dir.join(format!("{name}_{version}_{architecture}.deb"));
-    run(Command::new("dpkg-deb")
-        .args(["--root-owner-group", "-Znone", "-b"])
-        .arg(tree.path())
-        .arg(&path));
-    path
+/// Its author checks it where it is installed: the name is not taken, but its own.
+fn its_name_is_its_own(root: &Root, dir: &Path) {
+    let description = root.put(&dir.join("shared-1/appliance.yaml"));
+    let output = root.run(&["freezedry", "check", "--host", &description]);
+    assert_eq!(output.stderr, b"", "{}", both(&output));
 }
 
 /// A repository in the root with one package, and apt told to see no other.
@@ -239,7 +195,7 @@ fn apt_keeps_a_shared_appliance_as_the_packages_are() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let deb = |name, version| deb(dir.path(), name, version, "");
+    let deb = |name, version| content::deb(dir.path(), name, version, "");
     let root = copy_of(&debian, "apt-shared-root");
     root.must(&["apt-get", "-q", "update"]);
     root.must(&[&APT[..4], &["install", "qemu-system-x86", "mount"]].concat());
@@ -260,6 +216,7 @@ fn apt_keeps_a_shared_appliance_as_the_packages_are() {
     ]);
     install(&[shared(dir.path(), 1)[0].clone()]);
     everybody_boots_it(&root);
+    its_name_is_its_own(&root, dir.path());
 
     // A package that is not in it.
     let first = made(&root);
@@ -280,7 +237,7 @@ fn apt_keeps_a_shared_appliance_as_the_packages_are() {
 
     // One run of dpkg alone, which brings a new dependency: its status file
     // does not know that while triggers are processed.
-    let more = self::deb(dir.path(), "fd-content", "1.2", "Depends: fd-more\n");
+    let more = content::deb(dir.path(), "fd-content", "1.2", "Depends: fd-more\n");
     let packages = [root.put(&more), root.put(&deb("fd-more", "1.0"))];
     root.must(&["dpkg", "-i", &packages[0], &packages[1]]);
     assert_eq!(
@@ -406,32 +363,6 @@ fn interrupted_refreshes_leave_a_whole_appliance(root: &Root) {
         .arg(state.join("appliance/root")));
 }
 
-/// The package `name`, built by rpmbuild.
-fn rpm(dir: &Path, name: &str, version: &str) -> PathBuf {
-    let mut install = String::new();
-    for (path, mode, text) in content(name, version) {
-        install.push_str(&format!(
-            "mkdir -p $(dirname %{{buildroot}}/{path})\nprintf '{}' >%{{buildroot}}/{path}\n\
-             chmod {mode:o} %{{buildroot}}/{path}\n",
-            text.replace('\n', "\\n")
-        ));
-    }
-    if name == "fd-content" {
-        install.push_str("chmod 700 %{buildroot}/usr/share/fd-content/private\n");
-    }
-    let spec = dir.join(format!("{name}-{version}.spec"));
-    let text = format!(
-        "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: For a test\nLicense: MIT\nBuildArch: noarch\n\
-         %description\n.\n%install\n{install}%files\n/usr/share/{name}\n"
-    );
-    std::fs::write(&spec, text).unwrap();
-    let top = format!("_topdir {}", dir.join("content").display());
-    run(Command::new("rpmbuild")
-        .args(["--quiet", "-bb", "--define", &top])
-        .arg(spec));
-    dir.join(format!("content/RPMS/noarch/{name}-{version}-1.noarch.rpm"))
-}
-
 #[test]
 fn dnf_keeps_a_shared_appliance_as_the_packages_are() {
     let Some(world) = rpm_world() else { return };
@@ -458,6 +389,7 @@ fn dnf_keeps_a_shared_appliance_as_the_packages_are() {
         assert_eq!(owner, "shared-1.0-1.noarch\n");
     }
     everybody_boots_it(&root);
+    its_name_is_its_own(&root, dir.path());
 
     // Packages that are not in it come, change and go.
     let first = made(&root);
@@ -473,13 +405,21 @@ fn dnf_keeps_a_shared_appliance_as_the_packages_are() {
     assert!(!noticed.contains(NOT_USED), "{noticed}");
     root.must(&["rpm", "-V", "shared"]);
 
-    // Its own upgrade keeps it; what lies beside it goes at the last removal.
+    // Its own upgrade keeps it; what lies beside it is left by removals.
     let storage = root.path.join(STATE).join("storage");
     std::fs::create_dir(&storage).unwrap();
     let then = made(&root);
     dnf("upgrade", &[&root.put(&shared(dir.path(), 2)[1])]);
     assert_eq!(made(&root), then);
-    assert!(storage.exists());
+    let said = root.must(&["dnf", "-y", "remove", "shared"]);
+    let left = format!("shared: no file of the package, so it is left: /{STATE}/storage\n");
+    assert!(said.contains(&left), "{said}");
+    let state = root.path.join(STATE).read_dir().unwrap();
+    let names: Vec<_> = state.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["storage"]);
+    // With nothing beside it, nothing is left.
+    std::fs::remove_dir(storage).unwrap();
+    dnf("install", &[&root.put(&shared(dir.path(), 2)[1])]);
     dnf("remove", &["shared"]);
     assert!(!root.path.join("var/lib/freezedry").exists());
     dnf("remove", &["freezedry", "fd-content", "fd-more"]);

@@ -24,6 +24,7 @@ mod inspect;
 mod installed;
 mod libguestfs;
 mod lifecycle;
+mod lint;
 mod packages;
 mod prepare;
 mod reference;

@@ -63,7 +63,7 @@ const AS_FEDORA: [&str; 6] = [
     "_binary_payload w6.xzdio",
     "_topdir /var/tmp/rpmbuild",
 ];
-const TIME: &str = "1795435200";
+const TIME: &str = "1795392000";
 
 /// The RPM world with a repository of its own at /var/tmp/extra, out of `rpms`,
 /// which are installed too.
@@ -230,7 +230,7 @@ fn dpkg_tools(root: &Root, engine: &str) {
             .filter(|line| engine == "freezedry" || !own.iter().any(|own| line.contains(own)));
         lines.map(str::to_owned).collect()
     };
-    assert!(read("ours/control").contains("Conflicts: old-greeter (<< 2), other-greeter (<< 3)\n"));
+    assert!(read("ours/control").contains("Breaks: old-greeter (<< 2), other-greeter (<< 3)\n"));
     for name in ["control", "list"] {
         let [ours, theirs] =
             ["ours", "theirs"].map(|whose| comparable(&read(&format!("{whose}/{name}"))));

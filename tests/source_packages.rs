@@ -1,14 +1,10 @@
 //! Source packages: what is in them, and what the distributions' linters say.
 
 use crate::support::appliance::yaml;
-use crate::support::{freezedry, require, run};
+use crate::support::{both, freezedry, require, run, skip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn hello() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml")
-}
 
 /// A description with everything that a source package has to carry, and the
 /// files that it names, in `dir`.
@@ -63,56 +59,11 @@ fn package(description: &Path, formats: &str, out: &Path) -> BTreeSet<String> {
     names(out)
 }
 
-fn names(dir: &Path) -> BTreeSet<String> {
+pub(crate) fn names(dir: &Path) -> BTreeSet<String> {
     let entries = dir.read_dir().unwrap();
     entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect()
-}
-
-#[test]
-fn the_linters_find_nothing() {
-    if !require(&["rpmlint", "lintian"]) {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let descriptions = [
-        hello(),
-        greeter(&dir.path().join("1"), "freezedry"),
-        greeter(&dir.path().join("2"), "supermin"),
-    ];
-    for (number, description) in descriptions.iter().enumerate() {
-        let out = dir.path().join(format!("out{number}"));
-        let made = package(description, "deb,rpm,srpm,dsc", &out);
-        let of = |extension: &str| {
-            let found = made.iter().filter(move |name| name.ends_with(extension));
-            found.map(|name| out.join(name)).collect::<Vec<_>>()
-        };
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rpmlint.toml");
-        let mut rpmlint = Command::new("rpmlint");
-        let said = run(rpmlint.arg("-c").arg(config).args(of(".rpm")));
-        assert!(
-            said.contains(" 0 errors, 0 warnings"),
-            "{description:?}: {said}"
-        );
-        let mut lintian = Command::new("lintian");
-        lintian
-            .args([
-                "--pedantic",
-                "--allow-root",
-                "--fail-on",
-                "pedantic,warning,error",
-            ])
-            // There is no request for packaging that an upload could close, and
-            // an appliance need not have a home page.
-            .args([
-                "--suppress-tags",
-                "initial-upload-closes-no-bugs,no-homepage-field",
-            ])
-            .args(of(".deb"))
-            .args(of(".dsc"));
-        assert_eq!(run(&mut lintian), "", "{description:?}");
-    }
 }
 
 #[test]
@@ -251,6 +202,11 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
     let twice = [&description, &description];
     for (formats, files, message) in [
         (
+            "deb --family=suse",
+            &[&description][..],
+            "--family chooses the names in an RPM, and none is made",
+        ),
+        (
             "obs,deb",
             &[&description][..],
             "an OBS checkout holds what is meant for OBS",
@@ -268,9 +224,8 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
         ),
     ] {
         let mut command = freezedry();
-        command
-            .args(["package", "--format", formats, "-o"])
-            .arg(&out);
+        let options = format!("package --format {formats} -o");
+        command.args(options.split(' ')).arg(&out);
         let output = command.args(files).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{formats}: {said}");
@@ -284,5 +239,105 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
             "{formats}: {:?}",
             names(&out)
         );
+    }
+}
+
+#[test]
+fn names_of_other_families_are_told_and_can_be_chosen() {
+    if !require(&["rpm"]) {
+        return;
+    }
+    if !Path::new("/var/lib/dpkg/status").exists() {
+        skip("this is no Debian system");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let description = dir.path().join("named.yaml");
+    let packages = "packages: {all: [bash], debian: [no-such-package], suse: [shadow >= 4]}\n";
+    std::fs::write(&description, yaml("named", packages)).unwrap();
+    let said = |options: &[&str]| {
+        let mut command = freezedry();
+        command.arg("package").args(options).arg(&description);
+        let output = command.arg("-o").arg(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let told = said.lines().filter(|line| !line.contains(": wrote "));
+        told.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let missing = "freezedry: not installed here, so their dependencies and \
+        configuration files are not known: no-such-package\n";
+    let lacking = "freezedry: `packages` has names for debian, suse, and none for fedora, \
+        which gets those under `all` alone\n";
+    let taken = |families: &str, left: &str| {
+        format!(
+            "freezedry: this is no {families} host: the names of packages are taken as they are written{left}\n"
+        )
+    };
+    let left = ", and their configuration files are left to the host that boots";
+    let needs = |what: &str| {
+        let package = dir.path().join(format!("named-1.0-1.{what}.rpm"));
+        run(Command::new("rpm").arg("-qpR").arg(package)).contains("shadow >= 4\n")
+    };
+    assert_eq!(said(&["--format=deb"]), missing);
+    assert_eq!(said(&["--format=dsc"]), missing);
+    let fedora = taken("fedora", left);
+    assert_eq!(said(&["--format=rpm"]), format!("{lacking}{fedora}"));
+    assert!(!needs("noarch"));
+    assert_eq!(said(&["--family=suse"]), taken("suse", left));
+    assert!(needs("noarch"));
+    let both = taken("fedora or suse", "");
+    assert_eq!(said(&["--format=srpm"]), format!("{lacking}{both}"));
+    assert!(!needs("src"));
+    said(&["--format=srpm", "--family=suse"]);
+    assert!(needs("src"));
+    assert_eq!(said(&["--format=obs"]), format!("{missing}{lacking}{both}"));
+}
+
+/// Debian's archive takes the tarball of a version once, and so do the lookaside
+/// caches.
+#[test]
+fn releases_of_a_version_have_the_same_tarball() {
+    if !require(&["dpkg-source"]) {
+        return;
+    }
+    for engine in ["freezedry", "supermin"] {
+        let dir = tempfile::tempdir().unwrap();
+        let description = greeter(dir.path(), engine);
+        let at = |name: &str| dir.path().join("out").join(name);
+        let tarballs = ["dsc/greeter_2.1.orig.tar.xz", "obs/greeter-2.1.tar.xz"];
+        // All of it into the same directory; the first time is a build system's own.
+        let make = |time: Option<&str>| -> (Vec<Vec<u8>>, usize) {
+            let mut changed = 0;
+            for format in ["dsc", "obs", "koji"] {
+                let mut command = freezedry();
+                command.args(["package", "--format", format, "-o"]);
+                command.arg(at(format)).arg(&description);
+                command.envs(time.map(|time| ("SOURCE_DATE_EPOCH", time)));
+                let output = command.output().unwrap();
+                assert!(output.status.success(), "{}", both(&output));
+                changed += both(&output).matches("is not as it was").count();
+            }
+            let bytes = tarballs.map(|name| std::fs::read(at(name)).unwrap());
+            let sources = std::fs::read(at("koji/sources")).unwrap();
+            (bytes.into_iter().chain([sources]).collect(), changed)
+        };
+        let first = make(Some("1999999999"));
+        let text = std::fs::read_to_string(&description).unwrap();
+        let entry = "changelog:\n  - {version: 2.1-4, date: 2027-02-01, changes: [Next]}\n";
+        let next = text
+            .replace("release: 3\n", "release: 4 # the next\nepoch: 1\n")
+            .replace("changelog:\n", entry);
+        std::fs::write(&description, &next).unwrap();
+        assert!(make(None) == first, "{engine}");
+        assert_eq!(first.1, 0);
+        // The first tarball belongs to the second release, by its digests too.
+        run(Command::new("dpkg-source")
+            .arg("-x")
+            .arg(at("dsc/greeter_2.1-4.dsc"))
+            .arg(at("unpacked")));
+        // Something else than the release changes.
+        let other = next.replace("memory: 256M", "memory: 512M");
+        std::fs::write(&description, other).unwrap();
+        assert_eq!(make(None).1, 3, "{engine}");
     }
 }

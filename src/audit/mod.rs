@@ -62,7 +62,8 @@ pub struct Finding {
     pub title: String,
     /// What to do about it.
     pub help: String,
-    /// What is not there: a path, a name of a command, library, package or module.
+    /// What is not there: a path, a name of a command, library, package or module;
+    /// empty if nothing is lacking.
     pub missing: String,
     /// What wants it; what is nearest to what the description runs comes first.
     pub wanted_by: Vec<Wanted>,
@@ -87,6 +88,8 @@ pub enum Kind {
     HostFile,
     /// A kernel module.
     Module,
+    /// A name of its own.
+    Name,
 }
 
 impl Kind {
@@ -101,6 +104,7 @@ impl Kind {
             Self::Package => "package",
             Self::HostFile => "host-file",
             Self::Module => "module",
+            Self::Name => "name",
         }
     }
 }
@@ -108,6 +112,8 @@ impl Kind {
 /// A part of a description.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
+    /// `name`.
+    Name,
     /// `boot.init`.
     Init,
     /// A key of `boot`.
@@ -157,6 +163,7 @@ pub fn audit(subject: &Subject<'_>) -> Result<Vec<Finding>> {
     findings.extend(walk.findings(&cures)?);
     findings.extend(sweep::links(&inside, subject.plan, &cures)?);
     findings.extend(names::unknown(subject)?);
+    findings.extend(names::taken(subject)?);
     findings.extend(features::host_files(subject)?);
     findings.extend(features::modules(subject)?);
     findings.extend(features::ssh(subject, &inside));

@@ -1,8 +1,37 @@
-//! Names of packages that this host does not know, and what may be meant.
+//! Names of packages: those that this host does not know, and what may be meant;
+//! and the appliance's own, if another package has it.
 
 use super::{Finding, Kind, Place, Severity, Subject};
 use crate::Result;
+use crate::appliance::shared;
 use crate::family::Family;
+use std::path::Path;
+
+/// A finding if the appliance is called as a package that is installed here and
+/// is no appliance: each would be taken for an upgrade of the other.
+pub(super) fn taken(subject: &Subject<'_>) -> Result<Option<Finding>> {
+    let name = &subject.description.name;
+    let database = subject.host.packages()?;
+    let Some(id) = database.find(name) else {
+        return Ok(None);
+    };
+    let own = Path::new(shared::SKELETONS).join(name);
+    if database.files(&[id])?.iter().any(|file| file.path == own) {
+        return Ok(None);
+    }
+    let family = subject.host.family();
+    Ok(Some(Finding {
+        severity: Severity::Warning,
+        kind: Kind::Name,
+        place: Place::Name,
+        title: format!("`name`: this {family} host has another package called `{name}`"),
+        help: format!(
+            "choose another name, such as `{name}-appliance`: to package managers one would be an upgrade of the other"
+        ),
+        missing: String::new(),
+        wanted_by: Vec::new(),
+    }))
+}
 
 /// A finding for each package that is not installed here.
 pub(super) fn unknown(subject: &Subject<'_>) -> Result<Vec<Finding>> {

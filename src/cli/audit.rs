@@ -75,6 +75,7 @@ pub(super) fn problems(path: &Path, findings: &[Finding]) -> Result<Problems> {
     let text = files::read_text(path)?;
     let list = findings.iter().map(|finding| {
         let (keys, item): (Vec<&str>, _) = match &finding.place {
+            Place::Name => (vec!["name"], None),
             Place::Init => (vec!["boot", "init"], None),
             Place::Boot(key) => (vec!["boot", *key], Some(finding.missing.as_str())),
             Place::File(path) => (vec!["files"], path.to_str()),

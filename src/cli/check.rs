@@ -17,7 +17,8 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "FILE")]
     descriptions: Vec<PathBuf>,
     /// Look also at what the appliance would miss if it were rehydrated on this
-    /// host: interpreters, libraries, commands, packages, kernel modules
+    /// host: interpreters, libraries, commands, packages, kernel modules; and
+    /// whether another package here has its name
     #[arg(long)]
     host: bool,
     /// Print the problems to standard output as JSON

@@ -10,6 +10,7 @@ mod rules;
 mod schema;
 mod sections;
 mod tree;
+mod without;
 
 pub use decode::nearest;
 pub use dependency::{Comparison, Dependency, Packages, Relations};
@@ -19,7 +20,9 @@ pub use problems::{Problem, Problems, Severity};
 pub use rules::{is_kept, parse_port, parse_size};
 pub use schema::schema;
 pub use sections::PERSISTENT;
+pub use without::without;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What an author says of an appliance, checked and with defaults filled in.
@@ -74,6 +77,13 @@ pub struct Maintainer {
     pub name: String,
     /// The e-mail address.
     pub email: String,
+}
+
+/// As packages write it: a name with punctuation is quoted in e-mail but not there.
+impl fmt::Display for Maintainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <{}>", self.name, self.email)
+    }
 }
 
 /// A file that comes with the appliance.
@@ -189,9 +199,11 @@ pub struct Date {
 }
 
 impl Date {
-    /// Noon of the day (UTC), in seconds since 1970, as RPM's changelogs want it.
+    /// The beginning of the day (UTC), in seconds since 1970, which is what rpmbuild
+    /// makes `SOURCE_DATE_EPOCH` of a day in a changelog: tools complain about
+    /// files from the future, which noon may be.
     pub fn timestamp(self) -> u32 {
-        self.days * 86400 + 43200
+        self.days * 86400
     }
 }
 

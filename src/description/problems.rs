@@ -79,7 +79,7 @@ impl Problems {
     pub(super) fn of_file(name: &str, title: &str) -> Self {
         let mut problems = Self::new(name, "");
         let help =
-            "name an existing YAML file; `examples/hello/appliance.yaml` is one to start from";
+            "name an existing YAML file; `examples/hello-vm/appliance.yaml` is one to start from";
         problems.add(Problem::error(&(0..0), title, help));
         problems
     }

@@ -3,10 +3,7 @@
 //! Sources: deb-changes(5), deb-buildinfo(5).
 
 use super::checksums::Checksums;
-use super::{Contents, deb};
-
-/// Name and bytes of a file.
-pub type Named = (String, Vec<u8>);
+use super::{Contents, Named, deb};
 
 /// The `.buildinfo` and the `.changes` of the package `deb`.
 ///
@@ -44,16 +41,7 @@ pub fn write(contents: &Contents<'_>, deb: &Named) -> [Named; 2] {
     let buildinfo = (format!("{stem}.buildinfo"), buildinfo.into_bytes());
 
     let files = [&buildinfo, deb];
-    let list = |sum: fn(&Checksums) -> &str, between: &str| -> String {
-        files
-            .iter()
-            .map(|(name, bytes)| {
-                let sums = Checksums::of(bytes);
-                format!(" {} {}{between} {name}\n", sum(&sums), bytes.len())
-            })
-            .collect()
-    };
-    let maintainer = deb::person(&contents.description.maintainer);
+    let maintainer = &contents.description.maintainer;
     let changelog = deb::changelog(contents);
     let newest = changelog.split("\n -- ").next().unwrap_or_default();
     let changes: String = newest
@@ -71,9 +59,9 @@ pub fn write(contents: &Contents<'_>, deb: &Named) -> [Named; 2] {
          Checksums-Sha1:\n{}Checksums-Sha256:\n{}Files:\n{}",
         deb::rfc_5322(contents.timestamp),
         contents.description.summary,
-        list(|sums| &sums.sha1, ""),
-        list(|sums| &sums.sha256, ""),
-        list(|sums| &sums.md5, " misc optional"),
+        Checksums::list(&files, |sums| &sums.sha1, ""),
+        Checksums::list(&files, |sums| &sums.sha256, ""),
+        Checksums::list(&files, |sums| &sums.md5, " misc optional"),
     );
     [buildinfo, (format!("{stem}.changes"), text.into_bytes())]
 }

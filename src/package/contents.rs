@@ -9,6 +9,7 @@ use crate::{Error, Result, files, templates, timestamp};
 use flate2::{Compression, GzBuilder};
 use serde_json::json;
 use std::io::Write;
+use std::path::Path;
 
 const WRAPPER: &str = include_str!("../../templates/boot-wrapper.sh.hbs");
 const MAN_PAGE: &str = include_str!("../../templates/boot.1.hbs");
@@ -238,8 +239,9 @@ pub(super) fn render(description: &Description, time: u32) -> Result<Texts> {
 }
 
 /// The architecture of the programs that come with the appliance, as the kernel
-/// names it; `None` if there is none.
+/// names it; `None` if there is none.  All have to be for the one that boots.
 fn architecture(description: &Description) -> Result<Option<&'static str>> {
+    let mut found = None;
     for file in &description.files {
         let Source::File(path) = &file.source else {
             continue;
@@ -249,17 +251,21 @@ fn architecture(description: &Description) -> Result<Option<&'static str>> {
             continue;
         }
         // `e_machine`, see elf(5).
-        return match bytes.get(0x12..0x14) {
-            Some([0x3e, 0]) => Ok(Some("x86_64")),
-            Some([0xb7, 0]) => Ok(Some("aarch64")),
-            _ => Err(Error::input(format!(
-                "`{}` is a program for an architecture that is not known",
-                path.display()
-            ))
-            .hint("use one for x86_64 or aarch64, or a script")),
-        };
+        match bytes.get(0x12..0x14) {
+            Some([0x3e, 0]) => found = Some("x86_64"),
+            Some([0xb7, 0]) => return Err(foreign(path, "for aarch64")),
+            _ => return Err(foreign(path, "not for x86_64")),
+        }
     }
-    Ok(None)
+    Ok(found)
+}
+
+fn foreign(path: &Path, what: &str) -> Error {
+    Error::input(format!(
+        "`{}` is a program that is {what}, and appliances boot on x86_64 alone",
+        path.display()
+    ))
+    .hint("name one in `files` that is built for x86_64, or a script; data may be put into an archive")
 }
 
 /// Where the skeleton of an appliance is installed.
@@ -318,7 +324,7 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         "description": roff(&description.description),
         "does": roff(&does),
         "license": description.license,
-        "author": format!("{} <{}>", description.maintainer.name, description.maintainer.email),
+        "author": description.maintainer.to_string(),
         "url": description.url.clone().unwrap_or_default(),
         "version": description.version,
         "skeleton": directory(&description.name),

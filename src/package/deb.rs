@@ -2,9 +2,9 @@
 //!
 //! Sources: deb(5), deb-control(5), deb-changelog(5), Debian Policy.
 
-use super::Contents;
 use super::lifecycle::Scriptlet;
-use crate::description::{Comparison, Dependency, Description, Maintainer, Packages};
+use super::{Contents, text};
+use crate::description::{Comparison, Dependency, Description, Packages};
 use crate::skeleton::guest;
 use crate::{Error, Result, timestamp};
 use md5::{Digest, Md5};
@@ -26,7 +26,6 @@ pub fn file_name(contents: &Contents<'_>) -> String {
 pub(super) fn architecture(contents: &Contents<'_>) -> &'static str {
     match contents.architecture {
         None => "all",
-        Some("aarch64") => "arm64",
         Some(_) => "amd64",
     }
 }
@@ -187,24 +186,27 @@ fn control(contents: &Contents<'_>) -> String {
         contents.description.name,
         contents.full_version(),
         architecture(contents),
-        person(&contents.description.maintainer),
+        contents.description.maintainer,
         contents.description.summary,
-        extended(&contents.description.description),
+        text::extended(&contents.description.description),
     )
 }
 
 /// The fields that name other packages, in dpkg's order, without empty ones.
 pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> {
     let ours = &contents.description.relations;
-    let list = |packages: &Packages| {
-        let found = packages.dependencies(contents.family).map(relation);
-        found.collect::<Vec<_>>()
-    };
+    let family = contents.family;
+    let list =
+        |packages: &Packages| -> Vec<_> { packages.dependencies(family).map(relation).collect() };
     let mut depends = parts(contents);
     depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"].map(str::to_owned));
     // Policy 7.6.2: to replace a package is to conflict with it, too.
-    let replaces = list(&ours.obsoletes);
-    let conflicts = [list(&ours.conflicts), replaces.clone()].concat();
+    let unwanted = ours.conflicts.dependencies(family);
+    let unwanted = unwanted.chain(ours.obsoletes.dependencies(family));
+    // Policy 7.4: what is about some versions only is said by Breaks.
+    let (breaks, conflicts): (Vec<_>, Vec<_>) =
+        unwanted.partition(|of| matches!(of, Dependency::Package { bound: Some(_), .. }));
+    let spelled = |list: Vec<&Dependency>| list.into_iter().map(relation).collect();
     // dpkg-gencontrol sorts where the order means nothing.
     let sorted = |mut list: Vec<String>| {
         list.sort_unstable();
@@ -215,8 +217,9 @@ pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> 
         ("Depends", depends),
         ("Recommends", list(&ours.recommends)),
         ("Suggests", list(&ours.suggests)),
-        ("Conflicts", sorted(conflicts)),
-        ("Replaces", sorted(replaces)),
+        ("Conflicts", sorted(spelled(conflicts))),
+        ("Breaks", sorted(spelled(breaks))),
+        ("Replaces", sorted(list(&ours.obsoletes))),
         ("Provides", sorted(list(&ours.provides))),
     ];
     let fields = fields.into_iter().filter(|(_, list)| !list.is_empty());
@@ -252,59 +255,21 @@ fn relation(dependency: &Dependency) -> String {
     }
 }
 
-/// Name and address; a name with punctuation is quoted in e-mail but not here.
-pub(super) fn person(maintainer: &Maintainer) -> String {
-    format!("{} <{}>", maintainer.name, maintainer.email)
-}
-
-/// The extended description: each line after a space, empty ones as ` .`.
-pub(super) fn extended(text: &str) -> String {
-    let mut out = String::new();
-    for paragraph in text.split("\n\n") {
-        if !out.is_empty() {
-            out.push_str(" .\n");
-        }
-        for line in wrap(paragraph, 76) {
-            out.push_str(&format!(" {line}\n"));
-        }
-    }
-    out
-}
-
-/// Words in lines of at most `width` characters, if they fit.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + word.chars().count() < width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 /// `changelog.Debian`.
 pub(super) fn changelog(contents: &Contents<'_>) -> String {
     let entries = contents.changelog().into_iter().map(|entry| {
-        let mut text = format!(
+        let mut out = format!(
             "{} ({}) unstable; urgency=medium\n\n",
             contents.description.name, entry.version
         );
         for change in &entry.changes {
-            for (number, line) in wrap(change, 74).iter().enumerate() {
-                text.push_str(if number == 0 { "  * " } else { "    " });
-                text.push_str(line);
-                text.push('\n');
+            for (number, line) in text::wrap(change, 74).iter().enumerate() {
+                out.push_str(if number == 0 { "  * " } else { "    " });
+                out.push_str(line);
+                out.push('\n');
             }
         }
-        text + &format!(
-            "\n -- {}  {}\n",
-            person(&entry.author),
-            rfc_5322(entry.time)
-        )
+        out + &format!("\n -- {}  {}\n", entry.author, rfc_5322(entry.time))
     });
     entries.collect::<Vec<_>>().join("\n")
 }
@@ -326,15 +291,5 @@ mod tests {
         assert_eq!(rfc_5322(0), "Thu, 01 Jan 1970 00:00:00 +0000");
         assert_eq!(rfc_5322(1_709_209_805), "Thu, 29 Feb 2024 12:30:05 +0000");
         assert_eq!(rfc_5322(1_767_225_599), "Wed, 31 Dec 2025 23:59:59 +0000");
-    }
-
-    #[test]
-    fn descriptions_are_wrapped_and_cannot_add_fields() {
-        assert_eq!(extended("a\n\nb\nEvil: field"), " a\n .\n b Evil: field\n");
-        assert!(
-            wrap(&"word ".repeat(50), 76)
-                .iter()
-                .all(|line| line.len() <= 76)
-        );
     }
 }

@@ -191,7 +191,7 @@ fn content(path: &Path) -> Result<String> {
         sha256.update(&bytes);
         at += bytes.len() as u64;
     }
-    Ok(super::read::hex(&sha256.finalize()))
+    Ok(super::hex(&sha256.finalize()))
 }
 
 #[cfg(test)]
@@ -209,7 +209,7 @@ mod tests {
         let file = files::create(&sparse).unwrap();
         file.set_len(5 << 20).unwrap();
         file.write_all_at(&[7], 3 << 20).unwrap();
-        let expected = super::super::read::hex(&Sha256::digest(&bytes));
+        let expected = super::super::hex(&Sha256::digest(&bytes));
         assert_eq!(content(&full).unwrap(), expected);
         assert_eq!(content(&sparse).unwrap(), expected);
     }

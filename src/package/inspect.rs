@@ -1,7 +1,8 @@
 //! What a package, a skeleton or an appliance is, and what it would become on
 //! this host.
 
-use super::read::{self, Package, PackagedPath, hex};
+use super::hex;
+use super::read::{self, Package, PackagedPath};
 use super::verify;
 use crate::appliance::{self, Appliance, Request, Standing, kernel};
 use crate::host::Host;

@@ -1,7 +1,9 @@
 //! What Fedora's build system takes: a source RPM, and what goes with it.
 
-use super::source::{Named, Source};
+use super::Named;
+use super::source::Source;
 use super::source_rpm;
+use crate::family::Family;
 use crate::{Result, templates};
 use serde_json::json;
 use sha2::{Digest, Sha512};
@@ -12,7 +14,7 @@ const COMMANDS: &str = include_str!("../../templates/koji-commands.sh.hbs");
 /// digests by which the lookaside cache knows the tarball.
 pub fn build(source: &Source<'_>) -> Result<Vec<Named>> {
     let name = &source.description.name;
-    let (srpm, bytes) = source_rpm::build(source)?;
+    let (srpm, bytes) = source_rpm::build(source, Family::Fedora)?;
     let data = json!({ "name": name, "srpm": srpm });
     let commands = templates::render("koji-commands.sh.hbs", COMMANDS, &data)?;
     let sources = format!(

@@ -18,12 +18,16 @@ pub mod source;
 pub mod source_deb;
 pub mod source_rpm;
 mod spec;
+mod text;
 mod verify;
 
 pub use contents::{Contents, PackagedFile};
 pub use source::Source;
 
-/// A digest as text.
+/// A file that belongs to a package or is one: its name and its bytes.
+pub type Named = (String, Vec<u8>);
+
+/// A digest as text, in lower case.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,8 +4,9 @@
 //! No `_service` is written: it would fetch or pack sources, and all that is
 //! needed is there.  Sources: the OBS user guide, and obs-build.
 
+use super::Named;
 use super::rpm;
-use super::source::{Named, Source};
+use super::source::Source;
 use super::source_deb;
 use super::spec::{self, Changelog};
 use crate::family::Family;

@@ -3,7 +3,7 @@
 //! Source: RFC 4880 and RFC 9580, sections 4.2 (packet headers) and 5.2
 //! (signature packets).
 
-use super::read::hex;
+use super::hex;
 use serde::Serialize;
 
 /// A signature packet's own words; nothing of it is verified.

@@ -5,7 +5,8 @@
 
 use super::contents::{Contents, Role};
 use super::lifecycle::{EVERYWHERE, Moment, Scriptlet, StatePath};
-use crate::description::{self, Comparison, Description, Maintainer, Packages};
+use super::text;
+use crate::description::{self, Comparison, Description, Packages};
 use crate::{Error, Result, error::Kind};
 use rpm::{
     BuildConfig, CompressionWithLevel, Dependency, DependencyFlags, FileOptions, Header,
@@ -51,12 +52,9 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     builder
         .using_config(config)
         .release(release)
-        .description(paragraphs(&contents.description.description))
+        .description(text::plain(&contents.description.description))
         .group("Unspecified")
-        .packager(format!(
-            "{} <{}>",
-            contents.description.maintainer.name, contents.description.maintainer.email
-        ))
+        .packager(contents.description.maintainer.to_string())
         // The name of the machine that builds is nobody's business.
         .build_host("localhost");
     if let Some(epoch) = contents.description.epoch {
@@ -166,7 +164,6 @@ fn add_scriptlet(builder: &mut PackageBuilder, scriptlet: &Scriptlet) {
 /// The changelog: title, text and time of each entry.
 pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
     let entries = contents.changelog().into_iter().map(|entry| {
-        let Maintainer { name, email } = entry.author;
         let lines: Vec<String> = entry
             .changes
             .iter()
@@ -174,28 +171,10 @@ pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
             .collect();
         // A spec file has the day alone, which stands for its noon.
         let noon = entry.time / 86400 * 86400 + 43200;
-        let title = format!("{name} <{email}> - {}", entry.version);
+        let title = format!("{} - {}", entry.author, entry.version);
         (title, lines.join("\n"), noon)
     });
     entries.collect()
-}
-
-/// Paragraphs in lines of at most 79 characters.
-pub(super) fn paragraphs(text: &str) -> String {
-    // A line of a spec file that begins with `%files` and the like begins a
-    // section, wherever it stands.
-    let line = |line: String| {
-        if line.starts_with('%') {
-            format!(" {line}")
-        } else {
-            line
-        }
-    };
-    let paragraphs = text.split("\n\n").map(|paragraph| {
-        let lines = super::deb::wrap(paragraph, 79).into_iter().map(line);
-        lines.collect::<Vec<_>>().join("\n")
-    });
-    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 /// What the package says of others, each with the tag of a spec file.

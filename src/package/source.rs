@@ -3,15 +3,15 @@
 use super::contents::{self, Contents, PackagedFile, Role};
 use super::deb::Tar;
 use crate::appliance::shared;
-use crate::description::{Description, Engine, Source as FileSource};
+use crate::description::{self, Description, Engine, Source as FileSource};
 use crate::family::Family;
 use crate::skeleton::{self, Prepared};
 use crate::{Error, Result, files};
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
-/// A file that belongs to a source package: its name and its bytes.
-pub type Named = (String, Vec<u8>);
+/// Keys of a description that are about a release of a version.
+const OF_A_RELEASE: [&str; 3] = ["changelog", "epoch", "release"];
 
 /// What every source package of an appliance is made from.
 #[derive(Debug)]
@@ -24,17 +24,22 @@ pub struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// The source of `description`, which stands in the file `path`.
+    ///
+    /// Archives of distributions take the tarball of a version once, so it is the
+    /// same for every release.
     pub fn new(description: &'a Description, path: &Path) -> Result<Self> {
+        let time = skeleton::source_timestamp(description)?;
         let mut members = described(description, path)?;
         if description.engine == Engine::Supermin {
-            let prepared = skeleton::prepare(&skeleton::Request {
+            let request = skeleton::Request {
                 description,
                 // What differs between families is made where the package is built.
                 family: Family::Debian,
                 host: None,
                 download: None,
-            })?;
-            members.extend(rendered(description, &prepared, "skeleton")?);
+            };
+            let prepared = skeleton::prepare_at(&request, time)?;
+            members.extend(rendered(description, &prepared, "skeleton", time)?);
             members.retain(|file| file.path != "skeleton/packages");
         }
         members.sort_by(|a, b| a.path.cmp(&b.path));
@@ -43,7 +48,7 @@ impl<'a> Source<'a> {
             tarball: pack(
                 &format!("{}-{}", description.name, description.version),
                 &members,
-                skeleton::timestamp(description)?,
+                time,
             )?,
         })
     }
@@ -66,16 +71,18 @@ impl<'a> Source<'a> {
 /// man page, `copyright`, the skeleton in `supermin.d`, and of a shared appliance
 /// how it is made.
 pub fn tree(description: &Description, prepared: &Prepared) -> Result<Vec<PackagedFile>> {
-    rendered(description, prepared, "supermin.d")
+    let time = skeleton::timestamp(description)?;
+    rendered(description, prepared, "supermin.d", time)
 }
 
 fn rendered(
     description: &Description,
     prepared: &Prepared,
     directory: &str,
+    time: u32,
 ) -> Result<Vec<PackagedFile>> {
     let name = &description.name;
-    let texts = contents::render(description, skeleton::timestamp(description)?)?;
+    let texts = contents::render(description, time)?;
     let mut found = vec![
         plain(format!("boot-{name}"), 0o755, texts.wrapper),
         plain(format!("boot-{name}.1"), 0o644, texts.man_page),
@@ -104,7 +111,9 @@ fn plain(path: String, mode: u16, bytes: Vec<u8>) -> PackagedFile {
 fn described(description: &Description, path: &Path) -> Result<Vec<PackagedFile>> {
     const DESCRIPTION: &str = "appliance/appliance.yaml";
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut found = vec![plain(DESCRIPTION.into(), 0o644, files::read(path)?)];
+    // What is of a release is said by the packages themselves.
+    let text = description::without(&files::read_text(path)?, &OF_A_RELEASE);
+    let mut found = vec![plain(DESCRIPTION.into(), 0o644, text.into_bytes())];
     for file in &description.files {
         let FileSource::File(source) = &file.source else {
             continue;

@@ -3,24 +3,28 @@
 //!
 //! Sources: dsc(5), dpkg-source(1), Debian Policy, debhelper(7).
 
+use super::Named;
+use super::checksums::Checksums;
 use super::contents::{self, Contents, PackagedFile, Role};
-use super::deb::{self, changelog, person};
+use super::deb::{self, changelog};
 use super::lifecycle::Moment;
-use super::source::{self, Named, Source};
+use super::source::{self, Source};
+use super::text;
 use crate::appliance::shared;
 use crate::description::Engine;
 use crate::family::Family;
 use crate::{Result, templates};
-use md5::Md5;
 use serde_json::{Value, json};
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
 
 const CONTROL: &str = include_str!("../../templates/debian-control.hbs");
 const RULES: &str = include_str!("../../templates/debian-rules.hbs");
 const TESTS_CONTROL: &str = include_str!("../../templates/debian-tests-control.hbs");
 const TESTS_BOOT: &str = include_str!("../../templates/debian-tests-boot.hbs");
 const DSC: &str = include_str!("../../templates/debian.dsc.hbs");
+
+/// What is there wherever a package is built, and is not to be asked for: what
+/// build-essential depends on.  Policy 4.2.
+const BUILD_ESSENTIAL: [&str; 6] = ["dpkg-dev", "g++", "gcc", "libc-dev", "libc6-dev", "make"];
 
 /// The source package: the `.dsc` first, then the tarballs that it names.
 pub fn build(source: &Source<'_>) -> Result<Vec<Named>> {
@@ -38,18 +42,11 @@ pub fn build(source: &Source<'_>) -> Result<Vec<Named>> {
             source::pack("debian", &files, contents.timestamp)?,
         ),
     ];
-    let sums = |sum: fn(&[u8]) -> String| -> String {
-        let lines = archives
-            .iter()
-            .map(|(name, bytes)| format!(" {} {} {name}\n", sum(bytes), bytes.len()));
-        lines.collect()
-    };
+    let files: Vec<&Named> = archives.iter().collect();
     let mut data = data;
-    data["sha1"] = sums(|bytes| super::hex(&Sha1::digest(bytes))).into();
-    data["sha256"] = sums(|bytes| super::hex(&Sha256::digest(bytes))).into();
-    data["md5"] = sums(|bytes| super::hex(&Md5::digest(bytes)))
-        .trim_end()
-        .into();
+    data["sha1"] = Checksums::list(&files, |sums| &sums.sha1, "").into();
+    data["sha256"] = Checksums::list(&files, |sums| &sums.sha256, "").into();
+    data["md5"] = Checksums::list(&files, |sums| &sums.md5, "").into();
     let dsc = templates::render("debian.dsc.hbs", DSC, &data)?;
     let mut found = vec![(format!("{full}.dsc"), dsc.into_bytes())];
     found.extend(archives);
@@ -67,7 +64,9 @@ fn data(contents: &Contents<'_>) -> Value {
         }
         .to_owned(),
     );
-    needed.extend(deb::parts(contents));
+    let mut parts = deb::parts(contents);
+    parts.retain(|part| !BUILD_ESSENTIAL.contains(&part.as_str()));
+    needed.extend(parts);
     let relations = deb::relations(contents).into_iter();
     let relations = relations.map(|(field, value)| match field {
         // What debhelper finds out is added.
@@ -77,13 +76,13 @@ fn data(contents: &Contents<'_>) -> Value {
     json!({
         "name": description.name,
         "full_version": contents.full_version(),
-        "maintainer": person(&description.maintainer),
+        "maintainer": description.maintainer.to_string(),
         "url": description.url.clone().unwrap_or_default(),
         "architecture": deb::architecture(contents),
         "build_depends": needed.join(", "),
         "relations": relations.collect::<String>(),
         "summary": description.summary,
-        "description": deb::extended(&description.description).trim_end(),
+        "description": text::extended(&description.description).trim_end(),
         "supermin": description.engine == Engine::Supermin,
         "parts": contents.names().join(" "),
     })

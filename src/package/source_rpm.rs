@@ -4,10 +4,12 @@
 //! the tags that rpmbuild writes.  Sources: rpm's `lib/rpmtag.h`, and
 //! <https://rpm-software-management.github.io/rpm/manual/format_v4.html>.
 
+use super::Named;
 use super::contents::Contents;
 use super::rpm as binary;
-use super::source::{Named, Source};
+use super::source::Source;
 use super::spec::{self, Changelog};
+use super::text as prose;
 use crate::appliance::image::cpio::Archive;
 use crate::description::{Comparison, Dependency};
 use crate::family::Family;
@@ -37,8 +39,9 @@ pub fn file_name(source: &Source<'_>) -> String {
     )
 }
 
-/// The source package: a spec file and the tarball.
-pub fn build(source: &Source<'_>) -> Result<Named> {
+/// The source package: a spec file, which is for Fedora and openSUSE, and the
+/// tarball.  What its header says is needed to build it is named as in `family`.
+pub fn build(source: &Source<'_>, family: Family) -> Result<Named> {
     let spec = spec::render(source, Changelog::Inside)?.into_bytes();
     // In the order of their names, as rpm has them.
     let files = [
@@ -55,7 +58,7 @@ pub fn build(source: &Source<'_>) -> Result<Named> {
     encoder.write_all(&plain).map_err(cannot)?;
     let payload = encoder.finish().map_err(cannot)?;
 
-    let contents = source.contents(Family::Fedora)?;
+    let contents = source.contents(family)?;
     let mut entries = general(&contents, source);
     entries.extend(file_tags(&files, contents.timestamp));
     entries.extend(requirements(&contents));
@@ -128,7 +131,7 @@ fn general(contents: &Contents<'_>, source: &Source<'_>) -> Vec<Entry> {
         (IndexTag::RPMTAG_SUMMARY, local(&description.summary)),
         (
             IndexTag::RPMTAG_DESCRIPTION,
-            local(&binary::paragraphs(&description.description)),
+            local(&prose::plain(&description.description)),
         ),
         (IndexTag::RPMTAG_LICENSE, text(&description.license)),
         (IndexTag::RPMTAG_GROUP, local("Unspecified")),
@@ -137,7 +140,7 @@ fn general(contents: &Contents<'_>, source: &Source<'_>) -> Vec<Entry> {
         (IndexTag::RPMTAG_BUILDHOST, text("localhost")),
         (
             IndexTag::RPMTAG_PACKAGER,
-            text(&super::deb::person(&description.maintainer)),
+            text(&description.maintainer.to_string()),
         ),
         (IndexTag::RPMTAG_OS, text("linux")),
         (IndexTag::RPMTAG_ARCH, text(architecture)),

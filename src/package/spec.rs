@@ -4,6 +4,7 @@ use super::contents::Contents;
 use super::lifecycle::{Moment, Scriptlet, StatePath};
 use super::rpm;
 use super::source::Source;
+use super::text;
 use crate::description::{Dependency, Engine, Rehydrate};
 use crate::family::Family;
 use crate::{Result, templates, timestamp};
@@ -41,7 +42,7 @@ pub(super) fn render(source: &Source<'_>, changelog: Changelog) -> Result<String
         "architecture": fedora.architecture.unwrap_or_default(),
         "build_requires": both(build_requires),
         "relations": both(relations),
-        "description": escape(&rpm::paragraphs(&description.description)),
+        "description": escape(&text::plain(&description.description)),
         "supermin": description.engine == Engine::Supermin,
         "prepare": both(prepare).trim_end(),
         "settings": description.rehydrate == Rehydrate::AtInstall,
@@ -49,6 +50,7 @@ pub(super) fn render(source: &Source<'_>, changelog: Changelog) -> Result<String
         "state": state(&fedora),
         "scriptlets": scriptlets(&fedora),
         "changelog": escape(&changelog),
+        "time": fedora.timestamp.to_string(),
     });
     let text = templates::render("appliance.spec.hbs", SPEC, &data)?;
     Ok(text.trim_end().to_owned() + "\n")

@@ -14,7 +14,9 @@ mod read;
 mod sniff;
 
 pub use archive::{Member, pack, unpack};
-pub use prepare::{DEFAULT_TIMESTAMP, Prepared, Request, prepare, timestamp, write};
+pub use prepare::{
+    DEFAULT_TIMESTAMP, Prepared, Request, prepare, prepare_at, source_timestamp, timestamp, write,
+};
 pub use read::{host_files, read, read_v4};
 
 use crate::glob::Wildcards;

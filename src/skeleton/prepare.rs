@@ -65,10 +65,27 @@ pub fn timestamp(description: &Description) -> Result<u32> {
     timestamp::source_date_epoch(newest.max().unwrap_or(DEFAULT_TIMESTAMP))
 }
 
+/// The time that the source of this version carries, whatever its release: the day
+/// of its first release that the changelog knows, if that is not after
+/// `SOURCE_DATE_EPOCH`.
+pub fn source_timestamp(description: &Description) -> Result<u32> {
+    let entries = description.changelog.iter().filter(|change| {
+        let version = change.version.split('-').next();
+        version == Some(&description.version)
+    });
+    let first = entries.map(|change| change.date.timestamp()).min();
+    let first = first.unwrap_or(DEFAULT_TIMESTAMP);
+    Ok(first.min(timestamp::source_date_epoch(first)?))
+}
+
 /// Makes the skeleton of a description.
 pub fn prepare(request: &Request<'_>) -> Result<Prepared> {
+    prepare_at(request, timestamp(request.description)?)
+}
+
+/// Makes the skeleton of a description, in which everything is of this time.
+pub fn prepare_at(request: &Request<'_>, time: u32) -> Result<Prepared> {
     let description = request.description;
-    let time = timestamp(description)?;
     let mut prepared = Prepared::default();
 
     let mut names = description.packages.for_family(request.family);

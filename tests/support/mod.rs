@@ -3,11 +3,14 @@
 
 pub(crate) mod appliance;
 pub(crate) mod console;
+pub(crate) mod content;
+pub(crate) mod lint;
 pub(crate) mod overlay;
 pub(crate) mod own_packages;
 pub(crate) mod pacman;
 pub(crate) mod rpm;
 pub(crate) mod screen;
+pub(crate) mod signing;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -65,7 +65,11 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
         "1",
     )
     .default("1")
-    .doc("The release (RPM) or revision (Debian) of the packages: raised when the version stays."),
+    .doc(
+        "The release (RPM) or revision (Debian) of the packages: raised when the version stays. \
+         Source packages of a version share one tarball, as archives want it, so that with one of \
+         them published, a change of more than `release`, `epoch` and `changelog` is a new version.",
+    ),
     Key::new("epoch", Shape::Number(0..=u32::MAX), "1")
         .doc("The epoch of the packages; only for a version that has to go backwards."),
     Key::new(

@@ -214,11 +214,6 @@ pub(crate) fn damaged(name: &str, place: &str, why: &str) -> Error {
         .hint("get the package again")
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// What reading the content of a file tells.
 struct Hashed {
     sha256: String,
@@ -275,8 +270,8 @@ impl Package {
                 .insert(member.to_owned(), kept);
         }
         Ok(Hashed {
-            sha256: hex(&sha256.finalize()),
-            md5: hex(&md5.finalize()),
+            sha256: super::hex(&sha256.finalize()),
+            md5: super::hex(&md5.finalize()),
             size,
         })
     }
@@ -339,9 +334,9 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
-    /// hello as `.deb` and `.rpm`.
+    /// hello-vm as `.deb` and `.rpm`.
     static PACKAGES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/appliance.yaml");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-vm/appliance.yaml");
         let description = description::load(&path).unwrap();
         let of = |family| {
             let prepared = skeleton::prepare(&skeleton::Request {
@@ -362,14 +357,14 @@ mod tests {
     #[test]
     fn our_own_packages_are_sound() {
         for bytes in PACKAGES.iter() {
-            let package = parse("hello", bytes).unwrap();
+            let package = parse("hello-vm", bytes).unwrap();
             assert!(package.is_sound(), "{:?}", package.digests);
             assert!(!package.digests.is_empty());
-            assert_eq!(package.metadata.name, "hello");
+            assert_eq!(package.metadata.name, "hello-vm");
             assert_eq!(package.metadata.version, "1.0-1");
-            let skeleton = &package.skeletons["/usr/share/freezedry/hello/supermin.d"];
+            let skeleton = &package.skeletons["/usr/share/freezedry/hello-vm/supermin.d"];
             assert!(skeleton["packages"].starts_with(b"bash\n"));
-            assert_eq!(package.files["/usr/bin/boot-hello"].mode, "0755");
+            assert_eq!(package.files["/usr/bin/boot-hello-vm"].mode, "0755");
         }
     }
 

@@ -2,9 +2,10 @@
 
 use super::frame::frames;
 use super::{
-    Format, LIMIT, Metadata, Package, PackagedPath, Script, Signature, Verdict, cpio, damaged, hex,
+    Format, LIMIT, Metadata, Package, PackagedPath, Script, Signature, Verdict, cpio, damaged,
 };
 use crate::compression::reader;
+use crate::package::hex;
 use crate::package::openpgp::{self, SignaturePacket};
 use crate::{Error, Result};
 use md5::{Digest, Md5};

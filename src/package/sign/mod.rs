@@ -41,7 +41,7 @@ pub fn sign_in_place(signer: &Signer, paths: &[PathBuf], embed: bool) -> Result<
         embed,
     )?;
     for (path, bytes) in &signed {
-        replace(path, bytes)?;
+        files::replace(path, bytes)?;
     }
     Ok(signed.into_iter().map(|(path, _)| path).collect())
 }
@@ -102,17 +102,4 @@ fn kind(path: &Path, bytes: &[u8]) -> Result<Kind> {
         ))
         .hint("give RPM or Debian packages, or .dsc, .buildinfo or .changes files")),
     }
-}
-
-/// Puts `bytes` in the place of the file `path`, whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    files::write(&part, bytes)?;
-    if let Ok(meta) = std::fs::metadata(path) {
-        std::fs::set_permissions(&part, meta.permissions())
-            .map_err(|e| Error::io("cannot set the mode of", &part, e))?;
-    }
-    files::rename(&part, path)
 }
