@@ -304,6 +304,9 @@ pub(super) fn public_key(text: &str) -> Result<(), Fault> {
     let base64 = key.trim_end_matches('=');
     // The key begins with the length of its kind in four bytes, three of them zero.
     let good = known.iter().any(|start| kind.starts_with(start))
+        && kind
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"@.-".contains(&b))
         && base64.len() > 20
         && key.len() - base64.len() <= 2
         && base64.starts_with("AAAA")
