@@ -253,6 +253,14 @@ impl Drop for Root {
 
 /// A copy of `original` that may be changed.
 pub(crate) fn copy_of(original: &Path, name: &str) -> Root {
+    // Those of tests that were killed are in nobody's way any more.
+    for entry in cache().read_dir().unwrap().flatten() {
+        let other = entry.file_name().into_string().unwrap_or_default();
+        let id = other.strip_prefix(&format!("{name}.")).map(str::to_owned);
+        if id.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
     let path = cache().join(format!("{name}.{}", std::process::id()));
     let mut copy = Command::new("cp");
     run(copy.args(["-a", "--reflink=auto"]).arg(original).arg(&path));
