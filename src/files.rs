@@ -62,6 +62,12 @@ pub fn lstat(path: impl AsRef<Path>) -> Result<Metadata> {
     fs::symlink_metadata(path).map_err(|e| Error::io("cannot examine", path, e))
 }
 
+/// What `stat` says of what `path` leads to.
+pub fn stat(path: impl AsRef<Path>) -> Result<Metadata> {
+    let path = path.as_ref();
+    fs::metadata(path).map_err(|e| Error::io("cannot examine", path, e))
+}
+
 /// Renames `from` to `to`, replacing what is there.
 pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
     let (from, to) = (from.as_ref(), to.as_ref());

@@ -259,7 +259,10 @@ fn apt_keeps_a_shared_appliance_as_the_packages_are() {
     assert!(said.contains("only root may write to"), "{said}");
     std::fs::set_permissions(&state, PermissionsExt::from_mode(0o755)).unwrap();
 
-    // Upgrade, removal, and purge, with something of the user's beside it.
+    // Upgrade, removal, and purge, with something of the user's beside it, and on
+    // another disk.
+    let elsewhere = "mv /var/lib/freezedry /srv && ln -s ../../srv/freezedry /var/lib/freezedry";
+    root.must(&["sh", "-c", elsewhere]);
     root.must(&["freezedry", "refresh"]);
     std::fs::create_dir(state.join("storage")).unwrap();
     let then = made(&root);
@@ -269,7 +272,8 @@ fn apt_keeps_a_shared_appliance_as_the_packages_are() {
     assert!(state.join("storage").exists());
     assert!(!state.join("appliance").exists());
     root.must(&[&APT[..4], &["purge", "shared"]].concat());
-    assert!(!root.path.join("var/lib/freezedry").exists());
+    assert!(!root.path.join("srv/freezedry/shared").exists());
+    assert!(root.path.join("var/lib/freezedry").is_symlink());
     root.must(
         &[
             &APT[..4],

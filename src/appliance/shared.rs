@@ -95,7 +95,8 @@ pub fn refresh(name: &str, host: &Host, waiting: &mut dyn FnMut(&Path)) -> Resul
     Ok(freshness)
 }
 
-/// Makes `path` a directory of root's that everybody may enter.
+/// Makes `path` a directory of root's that everybody may enter.  A symbolic link
+/// to one is as good: only root can have put it there.
 fn make_public(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o755).create(path) {
         // Whatever the umask.
@@ -104,13 +105,16 @@ fn make_public(path: &Path) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(Error::io("cannot create the directory", path, e)),
     }
-    let meta = files::lstat(path)?;
+    let meta = files::stat(path)?;
     if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
         return Err(Error::host(format!(
-            "`{}` is not a directory that only root may write to",
+            "`{0}` is not a directory that only root may write to",
             path.display()
         ))
-        .hint("remove it and run this again"));
+        .hint(format!(
+            "make it one (chown root:root {0}; chmod 755 {0}) and run this again",
+            path.display()
+        )));
     }
     Ok(())
 }
