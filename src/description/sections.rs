@@ -9,6 +9,7 @@ use super::{
     Scriptlets, Source, dependency, rules,
 };
 use crate::family::Family;
+use crate::files;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -180,11 +181,33 @@ fn file(item: &Node, folder: &Path, problems: &mut Problems) -> Option<File> {
             if executable { 0o755 } else { 0o644 }
         }
     };
+    if is_private_key(&source) {
+        problems.add(Problem {
+            severity: Severity::Warning,
+            ..Problem::error(
+                &item.span,
+                "`files`: this is a private key, and everybody can read what is in a package",
+                "leave it out, and make one in the guest; `ssh-keygen -A` makes those of an sshd",
+            )
+        });
+    }
     Some(File {
         path: path?,
         mode: mode(&section, problems).unwrap_or(default),
         source,
     })
+}
+
+/// Whether it is a private key in PEM (RFC 7468) or OpenSSH's form.
+fn is_private_key(source: &Source) -> bool {
+    let bytes = match source {
+        Source::Text(text) => text.as_bytes().to_vec(),
+        Source::File(path) => files::read(path).unwrap_or_default(), // told elsewhere
+        Source::Symlink(_) | Source::Directory => return false,
+    };
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).into_owned();
+    let first = start.trim_start().lines().next().unwrap_or_default();
+    first.starts_with("-----BEGIN ") && first.contains("PRIVATE KEY")
 }
 
 /// The mode in quotes; without them YAML reads a decimal number, and some
