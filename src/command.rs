@@ -80,6 +80,28 @@ pub fn die_with_parent(command: &mut Command) -> &mut Command {
     }
 }
 
+/// Starts the child with these signals blocked, so that only `SIGKILL` ends a
+/// program that does not care.
+#[allow(unsafe_code)]
+pub fn block_signals<'a>(command: &'a mut Command, signals: &[i32]) -> &'a mut Command {
+    let signals = signals.to_vec();
+    // SAFETY: the closure runs in the forked child, only makes system calls with
+    // a set that it has filled itself, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for &signal in &signals {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            match libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        })
+    }
+}
+
 /// Lets the child inherit these descriptors, which have to stay open until it
 /// has been started.
 #[allow(unsafe_code)]

@@ -20,6 +20,6 @@ pub use devices::Devices;
 pub use disk::{Disk, Format};
 pub use machine::{Machine, Network};
 pub use readiness::{Examination, Health, examine};
-pub use run::{Ending, News, Outcome, Task, Timings, run};
+pub use run::{Ending, News, Outcome, SHUTDOWN, Task, Timings, run};
 pub use screen::Screen;
 pub use share::{Share, Transport, Virtiofsd};

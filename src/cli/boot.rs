@@ -117,6 +117,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     if extras::concerns_others(arguments)? {
         return Ok(Status::Success);
     }
+    if let Some(name) = &arguments.name {
+        description::check_name(name)?;
+    }
     let devices = arguments.devices.devices()?;
     let host = Host::detect(Path::new("/"))?;
     // A skeleton that is made for this run only lives as long as it.
@@ -312,13 +315,14 @@ impl Settings {
     }
 }
 
-/// A name for a skeleton that has none: its path, as a file name.
+/// A name for a skeleton that has none: its path, as the name of a file that is
+/// not hidden.
 fn unnamed(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     path.display()
         .to_string()
         .replace('/', "-")
-        .trim_matches('-')
+        .trim_matches(['-', '.'])
         .to_owned()
 }
 

@@ -99,6 +99,12 @@ impl Extras {
             let ports = ports.unwrap_or_default();
             background = Some(Background::enter(&registry, entry, ports, login)?);
             devices.monitor = Some(registry.file(entry, "qmp"));
+        }
+        devices.orderly = arguments.background.detach
+            || !kept.is_empty()
+            || devices.disks.iter().any(|disk| !disk.read_only)
+            || devices.shares.iter().any(|share| share.writable);
+        if devices.orderly {
             wished.extend(background::BUTTON);
         }
         let graphical = described.is_some_and(|boot| boot.graphical);
