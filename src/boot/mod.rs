@@ -8,7 +8,7 @@ mod machine;
 pub mod qmp;
 mod readiness;
 pub mod registry;
-mod relay;
+pub(crate) mod relay;
 mod run;
 mod screen;
 mod share;
