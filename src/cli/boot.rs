@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 #[command(
     after_help = "Exit status: that of the guest's command (126 not executable, 127 not found, \
     128+N ended by signal N); 125 if the appliance could not be rehydrated or booted, or ssh failed; \
-    129, 130, 143 after a closed terminal, Ctrl-C, kill: where something that lasts can be written to \
+    129, 130, 143 after a closed terminal, Ctrl-C, kill: where something that lasts can be written to, \
     the guest shuts down first, and another signal does not wait for that."
 )]
 pub(super) struct Arguments {

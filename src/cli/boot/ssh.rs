@@ -40,10 +40,13 @@ pub(super) fn run(registry: &Registry, name: &str, words: &[OsString]) -> Result
     }
     // Nobody else finds this one, since it ends with us.
     let own = format!("{name}.{}", std::process::id());
-    let (entry, mut guest) = match start(registry, &own)? {
+    let started = start(registry, &own);
+    if !matches!(started, Ok(Started::Up(..))) {
+        forget(registry, &own)?;
+    }
+    let (entry, mut guest) = match started? {
         Started::Up(entry, child) => (entry, child),
         Started::Ended(code) => {
-            forget(registry, &own)?;
             return Err(Error::new(
                 Kind::System,
                 format!("the guest ended with status {code} before anybody could log in"),
