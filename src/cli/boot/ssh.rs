@@ -253,10 +253,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the shell at the other end is given.  A shell that becomes the command
-/// could not tell us the signal that ends it; and it says nothing of its own.
+/// What the shell at the other end is given.  A shell that becomes the command, or
+/// ends of Ctrl-C with it, could not tell us the signal that ends it; and it says
+/// nothing of its own.
 fn command_line(words: &[OsString]) -> OsString {
-    let mut line = OsString::from("exec 3>&2 2>/dev/null; ( ");
+    let mut line = OsString::from("trap : INT QUIT; exec 3>&2 2>/dev/null; ( ");
     line.push(quoted(words));
     line.push(" ) 2>&3 3>&-; exit $?");
     line
@@ -316,6 +317,7 @@ pub(super) fn free_port() -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
 
     #[test]
     fn words_arrive_as_they_are() {
@@ -331,12 +333,16 @@ mod tests {
         .concat();
         let sh = |words: &[OsString]| {
             let mut sh = Command::new("sh");
-            sh.arg("-c").arg(command_line(words)).output().unwrap()
+            sh.arg("-c").arg(command_line(words));
+            sh.process_group(0).output().unwrap()
         };
         assert_eq!(sh(&echo).stdout, b"[it's][a b][\xff']");
         let killed = sh(&["sh", "-c", "echo oops >&2; kill -9 $$"].map(OsString::from));
         assert_eq!(killed.status.code(), Some(137));
         assert_eq!(killed.stderr, b"oops\n");
+        // As Ctrl-C in a terminal does it.
+        let interrupted = sh(&["sh", "-c", "kill -INT 0"].map(OsString::from));
+        assert_eq!(interrupted.status.code(), Some(130));
     }
 
     #[test]
