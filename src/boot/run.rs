@@ -304,7 +304,7 @@ impl Session {
     /// Presses the power button, and waits for the end of qemu or another signal.
     fn shut_down(&mut self, told: &mut dyn FnMut(News<'_>)) {
         told(News::Decision(
-            "shutting the guest down, as what it writes is kept; once more ends it at once\r",
+            "shutting the guest down; once more ends it at once\r",
         ));
         let start = Instant::now();
         let mut deadline = start + SHUTDOWN;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Time for sshd to answer: a first boot without KVM makes its keys slowly.
 const SSHD: Duration = Duration::from_secs(180);
-/// Longer than that, and the user wants to know what for.
+/// Longer than that, and somebody at a terminal wants to know what for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `--ssh`: runs `words` in the guest `name`, or logs in; starts it if it does
@@ -116,7 +116,7 @@ fn wait_for_sshd(
     let start = Instant::now();
     let mut told = false;
     while !answers(port) && interrupts.signal().is_none() {
-        if !told && start.elapsed() > PATIENCE {
+        if !told && start.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
             told = true;
             notice("waiting for the guest's sshd");
         }
