@@ -1,6 +1,7 @@
 //! Running other programs, with the end of their standard error in our message.
 
 use crate::{Error, Result, error::Kind};
+use rustix::process::Signal;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
@@ -63,19 +64,47 @@ pub fn not_started(command: &Command, cause: std::io::Error) -> Error {
 }
 
 /// Makes the kernel kill the child when this process dies, however it dies.
-#[allow(unsafe_code)]
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
+    signal_with_parent(command, Signal::KILL)
+}
+
+/// Makes the kernel send the child this signal when this process dies, however it
+/// dies.
+#[allow(unsafe_code)]
+pub fn signal_with_parent(command: &mut Command, signal: Signal) -> &mut Command {
     let parent = rustix::process::getpid();
     // SAFETY: the closure runs in the forked child and only makes system calls,
     // which are async-signal-safe; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            rustix::process::set_parent_process_death_signal(Some(signal))?;
             // The parent may have died before the call above.
             if rustix::process::getppid() != Some(parent) {
                 return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
             }
             Ok(())
+        })
+    }
+}
+
+/// Starts the child with these signals blocked, so that only `SIGKILL` ends a
+/// program that does not care.
+#[allow(unsafe_code)]
+pub fn block_signals<'a>(command: &'a mut Command, signals: &[i32]) -> &'a mut Command {
+    let signals = signals.to_vec();
+    // SAFETY: the closure runs in the forked child, only makes system calls with
+    // a set that it has filled itself, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for &signal in &signals {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            match libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
         })
     }
 }

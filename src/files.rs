@@ -56,6 +56,14 @@ pub fn create(path: impl AsRef<Path>) -> Result<File> {
     File::create(path).map_err(|e| Error::io("cannot create", path, e))
 }
 
+/// Waits until what is in `path`, a file or a directory, is on the disk.
+pub fn sync(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    open(path)?
+        .sync_all()
+        .map_err(|e| Error::io("cannot synchronise", path, e))
+}
+
 /// What `lstat` says of `path`.
 pub fn lstat(path: impl AsRef<Path>) -> Result<Metadata> {
     let path = path.as_ref();

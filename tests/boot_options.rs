@@ -1,19 +1,20 @@
 //! The options of `freezedry boot` that go beyond running a command, with a real
 //! qemu; several checks share a boot.
 
+use crate::boot_background::Background;
 use crate::support::appliance::{Appliance, Engine, finish, qemus, wait_for, yaml};
 use crate::support::{both, freezedry, require, require_root, run, skip};
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SMALL: &str =
+pub(crate) const SMALL: &str =
     "packages: [bash, coreutils]\nboot: {memory: 256M, init: \"echo default; exit 3\"}\n";
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -389,133 +390,6 @@ fn without_freezedry_an_option_that_needs_it_says_so() {
     );
 }
 
-/// A guest with an sshd, as its packages come: without what scripts would set up.
-const SSHD: &str = "packages: [bash, coreutils, iproute2, openssh-server, openssh-client]\n\
-    files:\n\
-    - {path: /etc/passwd, content: \"root:x:0:0:root:/root:/bin/bash\\nsshd:x:105:65534::/run/sshd:/bin/false\\n\"}\n\
-    - {path: /etc/group, content: \"root:x:0:\\nnogroup:x:65534:\\n\"}\n\
-    boot:\n  memory: 256M\n  storage: {persistent: [/srv]}\n  \
-    init: \"mkdir -p -m 755 /run/sshd; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; \
-    exec /usr/sbin/sshd -D -e -f /dev/null\"\n";
-
-/// Ends what a failing test would leave in the background.
-struct Background<'a>(&'a Appliance);
-
-impl Background<'_> {
-    fn boot(&self, rest: &[&str]) -> Output {
-        let path = |name: &str| self.0.dir.path().join(name);
-        let mut boot = self.0.boot();
-        boot.env("XDG_DATA_HOME", path("data"));
-        std::fs::create_dir_all(path("run")).unwrap();
-        boot.env("XDG_RUNTIME_DIR", path("run"));
-        finish(boot.args(rest), b"input")
-    }
-}
-
-impl Drop for Background<'_> {
-    fn drop(&mut self) {
-        for id in qemus(self.0.dir.path()) {
-            let id = rustix::process::Pid::from_raw(id.parse().unwrap()).unwrap();
-            let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
-        }
-    }
-}
-
-#[test]
-fn a_guest_in_the_background_is_listed_spoken_to_by_ssh_and_stopped() {
-    if !require(&["ssh", "ssh-keygen", "sshd"]) {
-        return;
-    }
-    let Some(appliance) = Appliance::new("sshd", SSHD, Engine::Freezedry) else {
-        return;
-    };
-    let guest = Background(&appliance);
-    let output = guest.boot(&["--stop"]);
-    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
-    assert!(
-        stderr(&output).contains("no guest `sshd` runs in the background"),
-        "{}",
-        both(&output)
-    );
-
-    let output = guest.boot(&["--detach", "--ssh"]);
-    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
-    assert_eq!(stdout(&output), "");
-    assert!(stderr(&output).starts_with("freezedry: `sshd` runs in the background (process "));
-    let output = guest.boot(&["--list"]);
-    let listed = stdout(&output);
-    let words: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
-    assert!(
-        words[0] == "sshd" && words.last().unwrap().ends_with(":22"),
-        "{listed}"
-    );
-    let output = guest.boot(&["--detach"]);
-    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
-    assert!(stderr(&output).contains("`sshd` runs already in the background; end it with"));
-
-    // It has no network: ssh is no way out.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let connect = format!("exec 3<>/dev/tcp/10.0.2.2/{port}");
-    let output = guest.boot(&["--ssh", "--", "bash", "-c", &connect]);
-    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
-
-    // Words arrive as they are, streams apart, and the status is the command's.
-    let script = "printf '[%s]' \"$@\"; cat; echo oops >&2; echo kept >/srv/file; exit 5";
-    let output = guest.boot(&["--ssh", "--", "sh", "-c", script, "sh", "it's", "a  b"]);
-    assert_eq!(output.status.code(), Some(5), "{}", both(&output));
-    assert_eq!(stdout(&output), "[it's][a  b]input");
-    assert_eq!(stderr(&output), "oops\n");
-
-    let output = guest.boot(&["--stop"]);
-    assert_eq!(
-        (output.status.code(), both(&output).contains("force")),
-        (Some(0), false),
-        "{}",
-        both(&output)
-    );
-    assert!(qemus(appliance.dir.path()).is_empty());
-    assert_eq!(stdout(&guest.boot(&["--list"])), "");
-    let log = std::fs::read_to_string(appliance.dir.path().join("run/freezedry/sshd.log")).unwrap();
-    assert!(log.contains("Received signal 15; terminating."), "{log}");
-
-    // Without one in the background a guest is started, and ends with the command.
-    let output = guest.boot(&["--ssh", "--", "cat", "/srv/file"]);
-    assert_eq!(
-        (output.status.code(), stdout(&output).as_str()),
-        (Some(0), "kept\n"),
-        "{}",
-        both(&output)
-    );
-    assert!(qemus(appliance.dir.path()).is_empty());
-}
-
-#[test]
-fn a_guest_in_the_background_that_cannot_start_says_why_and_leaves_nothing() {
-    let Some(appliance) = Appliance::new("failing", SMALL, Engine::Freezedry) else {
-        return;
-    };
-    let guest = Background(&appliance);
-    let output = guest.boot(&["--detach", "--module=no_such_module"]);
-    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
-    assert!(
-        stderr(&output).contains("has no module `no_such_module`"),
-        "{}",
-        both(&output)
-    );
-    // This one's command ends at once.
-    let output = guest.boot(&["--ssh"]);
-    assert_eq!(output.status.code(), Some(125), "{}", both(&output));
-    // As after kill -9 and a crash of the machine: an entry that nobody holds.
-    let run = appliance.dir.path().join("run/freezedry");
-    std::fs::write(run.join("failing.json"), "{}").unwrap();
-    assert_eq!(
-        both(&guest.boot(&["--list"])),
-        "exit status: 0\nstdout: \nstderr: "
-    );
-    assert!(!run.join("failing.json").exists());
-}
-
 /// The screen shows what the kernel and the console say: not one colour alone.
 #[test]
 fn a_graphical_guest_has_a_screen() {
@@ -544,7 +418,7 @@ fn a_graphical_guest_has_a_screen() {
     std::io::Read::read_exact(&mut viewer, &mut greeting).unwrap();
     assert_eq!(&greeting, b"RFB ");
 
-    let monitor = appliance.dir.path().join("run/freezedry/screen.qmp");
+    let monitor = appliance.dir.path().join("cache/run/screen.qmp");
     let mut monitor = freezedry::boot::qmp::Monitor::connect(&monitor).unwrap();
     assert!(
         monitor

@@ -435,9 +435,15 @@ fn database_keeps_its_data_when_the_host_is_updated() {
         database psql -qtA -c \"$select\" -c \"INSERT INTO parts VALUES ('screw')\"
         cd /var/lib/postgresql
         mv [0-9]* 9
-        database psql -qtA -c \"$select\"";
+        database psql -qtA -c \"$select\"
+        mv [0-9][0-9] 8
+        touch 8
+        ! database 2>&1";
     let output = boot(&second, &["--", "sh", "-c", script], "");
-    assert_eq!(good(&output), "new root\nbolt\nnut\nbolt\nnut\nscrew\n");
+    let said = good(&output);
+    let rest = said.strip_prefix("new root\nbolt\nnut\nbolt\nnut\nscrew\n");
+    let refusal = "database: the data of PostgreSQL 8 were last used without a proper end";
+    assert!(rest.unwrap().starts_with(refusal), "{said}");
     assert!(
         both(&output).contains("taking over the data of another version"),
         "{}",

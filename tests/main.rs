@@ -11,6 +11,8 @@
 
 mod author;
 mod boot;
+mod boot_background;
+mod boot_kept;
 mod boot_options;
 mod check;
 mod databases;

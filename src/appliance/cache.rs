@@ -52,12 +52,7 @@ impl Slot {
     /// Opens the place for `name` below `cache`, shared with others that only
     /// look; `waiting` is called first if somebody makes the appliance just now.
     pub fn open(cache: &Path, name: &str, waiting: &mut dyn FnMut(&Path)) -> Result<Self> {
-        if cache.starts_with("/var/tmp") {
-            // Anybody may make that first.
-            make_private(cache)?;
-        }
-        let directory = cache.join(BUCKET).join(name);
-        make_private(&directory)?;
+        let directory = private_directory(cache, &Path::new(BUCKET).join(name))?;
         Self::in_directory(directory, waiting)
     }
 
@@ -340,6 +335,18 @@ fn open_up(directory: &Path) {
             open_up(&entry.path());
         }
     }
+}
+
+/// The directory `name` below `cache`, which is this user's own from now on, if it
+/// was not made by anybody else.
+pub fn private_directory(cache: &Path, name: &Path) -> Result<PathBuf> {
+    if cache.starts_with("/var/tmp") {
+        // Anybody may make that first.
+        make_private(cache)?;
+    }
+    let directory = cache.join(name);
+    make_private(&directory)?;
+    Ok(directory)
 }
 
 /// Makes `path` a directory that is this user's and that nobody else may enter:

@@ -21,6 +21,8 @@ pub struct Devices {
     pub transport: Transport,
     /// Where qemu's monitor listens, see [`super::qmp`].
     pub monitor: Option<PathBuf>,
+    /// Whether a signal has the guest shut down first: what it writes has to last.
+    pub orderly: bool,
     /// Who may log in as root by ssh: an ed25519 key, in base64.  The guest can
     /// show it to anybody, since it is the public half.
     pub authorized_key: Option<String>,
@@ -36,6 +38,7 @@ impl Default for Devices {
             shares: Vec::new(),
             transport: Transport::NineP,
             monitor: None,
+            orderly: false,
             authorized_key: None,
             screen: None,
         }

@@ -21,14 +21,14 @@ pub(super) fn token() -> Result<String> {
 }
 
 /// A descriptor of our own for a standard stream.
-pub(super) fn owned(file: impl AsFd) -> Result<OwnedFd> {
+pub(crate) fn owned(file: impl AsFd) -> Result<OwnedFd> {
     file.as_fd()
         .try_clone_to_owned()
         .map_err(|e| Error::io("cannot use", "standard input or output", e))
 }
 
 /// Reads until the end, or until `take` has enough.
-pub(super) fn relay(mut from: impl Read, mut take: impl FnMut(&[u8]) -> bool) {
+pub(crate) fn relay(mut from: impl Read, mut take: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         match from.read(&mut buffer) {

@@ -4,6 +4,8 @@ use super::accelerator::{Accelerator, Choice, Memory};
 use super::console::{ESCAPE, Log, RawTerminal};
 use super::disk::locked;
 use super::machine::{Descriptors, Machine, find_qemu};
+use super::outcome::{Ending, News, Outcome, Task, Timings};
+use super::qmp::Wire;
 use super::relay::{owned, pass_on, relay, show, speak, token};
 use super::share::Carriers;
 use super::token::Filter;
@@ -32,70 +34,20 @@ const COMING_UP: Duration = Duration::from_secs(180);
 /// When qemu has ended, what it wrote before is still in its sockets; the
 /// threads that read them need no longer than this to notice.
 const AFTERLIFE: Duration = Duration::from_secs(2);
-
-/// What is to happen in the guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
-    /// The user's terminal becomes the guest's console.
-    Console,
-    /// This command runs, or without words the description's own; its input and
-    /// output are the user's.
-    Command(Vec<OsString>),
-}
-
-/// When things happened, counted from the start of qemu.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    /// The guest's kernel said its first word.
-    pub first_byte: Option<Duration>,
-    /// The appliance's `/init` began.
-    pub up: Option<Duration>,
-    /// All was over.
-    pub ended: Duration,
-}
-
-/// What the caller of [`run`] is told on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News<'a> {
-    /// A decision that the user should know of, in one line.
-    Decision(&'a str),
-    /// A line of the guest's console.
-    Console(&'a str),
-    /// The guest runs: qemu has opened all files of the appliance, which may be
-    /// replaced from now on.
-    Running,
-    /// The appliance's `/init` has begun.
-    Up,
-}
-
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The guest's command ended with this status.
-    Exited(u8),
-    /// The guest powered off.
-    PoweredOff,
-    /// This signal came, or the user pressed the escape key (as `SIGINT`).
-    Signal(i32),
-}
-
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// How it ended.
-    pub ending: Ending,
-    /// What it ran on.
-    pub accelerator: Accelerator,
-    /// When things happened.
-    pub timings: Timings,
-}
+/// Time for a guest to shut down after its power button was pressed.
+pub const SHUTDOWN: Duration = Duration::from_secs(30);
+/// Between two presses: a guest that has just come up may miss the first.  A
+/// signal so soon after another is the same one: at the end of a session
+/// systemd sends two.
+const PRESS: Duration = Duration::from_secs(1);
 
 /// Boots `machine`, does `task` in it, and returns when it has ended.
 ///
 /// Standard input, output and error of this process are those of the guest's
 /// command, or the first two its console.  `told` gets the news.  qemu ends with
-/// this process, however that ends.  A thread that waits for the user's input
-/// may be left behind.
+/// this process, however that ends.  A signal ends both; where the devices are
+/// to be orderly the first one has the guest shut down, and another does not wait
+/// for it.  A thread that waits for the user's input may be left behind.
 pub fn run(
     machine: &Machine,
     task: &Task,
@@ -156,6 +108,8 @@ pub(super) enum Event {
     Signal(i32),
     /// The user does not read any more.
     Broken,
+    /// A disk of the guest fails on the host; what and why.
+    Failing(String),
 }
 
 struct Session {
@@ -174,6 +128,10 @@ struct Session {
     log: Log,
     signals: signal_hook::iterator::Handle,
     carriers: Carriers,
+    monitor: Wire,
+    orderly: bool,
+    /// Streams of the guest's command of which more may come.
+    open: usize,
 }
 
 impl Session {
@@ -181,6 +139,7 @@ impl Session {
         let cannot = |e| Error::io("cannot make", "a socket", e);
         let (console, console_qemu) = UnixStream::pair().map_err(cannot)?;
         let mut ours = Vec::new();
+        let (monitor, monitor_qemu) = UnixStream::pair().map_err(cannot)?;
         let mut theirs = vec![console_qemu];
         let mut parameters = Vec::new();
         let token = token()?;
@@ -199,7 +158,7 @@ impl Session {
             }
             parameters.push(format!("freezedry.session={token}"));
         }
-        let numbers: Vec<i32> = theirs.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut numbers: Vec<i32> = theirs.iter().map(AsRawFd::as_raw_fd).collect();
         let descriptors = Descriptors {
             console: numbers[0],
             ports: numbers[1..].try_into().ok(),
@@ -209,12 +168,18 @@ impl Session {
         parameters.extend(devices.parameters());
         let mut arguments = machine.arguments(accelerator, descriptors, &parameters)?;
         arguments.extend(devices.arguments(&carriers, machine.memory));
+        arguments.extend(Wire::arguments(monitor_qemu.as_raw_fd()).map(OsString::from));
+        numbers.push(monitor_qemu.as_raw_fd());
         let (sender, events) = channel();
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])
             .map_err(|e| Error::io("cannot wait for", "signals", e))?;
         let handle = signals.handle();
-        let mut qemu = spawn(&arguments, numbers)?;
-        drop(theirs);
+        let mut qemu = spawn(&arguments, numbers, devices.orderly)?;
+        drop((theirs, monitor_qemu));
+        let send = sender.clone();
+        let monitor = Wire::attach(monitor, move |trouble| {
+            send.send(Event::Failing(trouble)).is_ok()
+        })?;
 
         let send = sender.clone();
         std::thread::spawn(move || {
@@ -265,6 +230,9 @@ impl Session {
             log: Log::default(),
             signals: handle,
             carriers,
+            monitor,
+            orderly: devices.orderly,
+            open: if interactive { 0 } else { 2 },
         })
     }
 
@@ -291,11 +259,23 @@ impl Session {
                 }
             };
             match event {
-                Some(Event::Console(bytes)) => self.console(&bytes, told)?,
-                Some(Event::Drained) => drained += 1,
+                Some(Event::Console(bytes)) => {
+                    if let Err(error) = self.console(&bytes, told) {
+                        return self.wind_up(Err(error), told);
+                    }
+                }
+                Some(Event::Drained) => {
+                    drained += 1;
+                    self.open -= 1;
+                }
                 Some(Event::Exit(code)) => exit = Some(code),
-                Some(Event::Signal(number)) => return Ok(End::Over(Ending::Signal(number))),
-                Some(Event::Broken) => return Ok(End::Over(Ending::Signal(libc::SIGPIPE))),
+                Some(Event::Signal(number)) => {
+                    return self.wind_up(Ok(Ending::Signal(number)), told);
+                }
+                Some(Event::Broken) => {
+                    return self.wind_up(Ok(Ending::Signal(libc::SIGPIPE)), told);
+                }
+                Some(Event::Failing(trouble)) => told(News::Decision(&trouble)),
                 Some(Event::Ended(said)) if self.interactive || self.timings.up.is_none() => {
                     return self.ended(&said);
                 }
@@ -306,8 +286,52 @@ impl Session {
                         "the end of the guest's output did not arrive",
                     ));
                 }
-                Some(Event::Lost) => {} // the command's end was not told either
+                Some(Event::Lost) => self.open -= 1, // the command's end was not told either
                 None => return self.too_late(ended.as_ref().map(|(said, _)| said.as_str())),
+            }
+        }
+    }
+
+    /// Comes to an end with this result, for a reason that is not the guest's.
+    fn wind_up(&mut self, result: Result<Ending>, told: &mut dyn FnMut(News<'_>)) -> Result<End> {
+        // Before it is up, it has written nothing and hears nothing.
+        if self.orderly && self.timings.up.is_some() {
+            self.shut_down(told);
+        }
+        result.map(End::Over)
+    }
+
+    /// Presses the power button, and waits for the end of qemu or another signal.
+    fn shut_down(&mut self, told: &mut dyn FnMut(News<'_>)) {
+        told(News::Decision(
+            "shutting the guest down; once more ends it at once\r",
+        ));
+        let start = Instant::now();
+        let mut deadline = start + SHUTDOWN;
+        let (mut pressed, mut ended) = (None, false);
+        while !ended || self.open > 0 {
+            let now = Instant::now();
+            if now >= deadline {
+                if !ended {
+                    told(News::Decision("it did not shut down within 30 seconds\r"));
+                }
+                return;
+            }
+            if pressed.is_none_or(|at| at + PRESS <= now) {
+                pressed = Some(now);
+                self.monitor.press_power_button();
+            }
+            match self.events.recv_timeout(PRESS.min(deadline - now)) {
+                // The user may be gone.
+                Ok(Event::Console(bytes)) => drop(self.console(&bytes, told)),
+                Ok(Event::Drained | Event::Lost) => self.open -= 1,
+                Ok(Event::Ended(_)) => {
+                    ended = true;
+                    deadline = Instant::now() + AFTERLIFE;
+                }
+                Ok(Event::Signal(_)) if start.elapsed() >= PRESS => return,
+                Ok(Event::Failing(trouble)) => told(News::Decision(&trouble)),
+                _ => {}
             }
         }
     }
@@ -398,8 +422,7 @@ impl Session {
             std::thread::spawn(move || {
                 relay(stdin, |bytes| {
                     if escape && bytes.contains(&ESCAPE) {
-                        let _ = send.send(Event::Signal(SIGINT));
-                        return false;
+                        return send.send(Event::Signal(SIGINT)).is_ok();
                     }
                     port.write_all(bytes).is_ok()
                 });
@@ -487,7 +510,7 @@ fn refused(said: &str) -> Error {
     }
 }
 
-fn spawn(arguments: &[OsString], inherited: Vec<i32>) -> Result<Child> {
+fn spawn(arguments: &[OsString], inherited: Vec<i32>, deaf: bool) -> Result<Child> {
     let mut qemu = Command::new(find_qemu()?);
     qemu.args(arguments);
     qemu.stdin(Stdio::null())
@@ -496,5 +519,9 @@ fn spawn(arguments: &[OsString], inherited: Vec<i32>) -> Result<Child> {
     // Ctrl-C in the terminal is for us alone; we end qemu.
     qemu.process_group(0);
     command::inherit(command::die_with_parent(&mut qemu), inherited);
+    if deaf {
+        // When the host shuts down everybody gets a signal, but it is for us too.
+        command::block_signals(&mut qemu, &[SIGHUP, SIGINT, SIGTERM]);
+    }
     qemu.spawn().map_err(|e| command::not_started(&qemu, e))
 }

@@ -6,8 +6,8 @@
 //! every boot, whatever the appliance has become.
 //!
 //! ```text
-//! DATA/NAME/lock                  held by the guest that uses what follows
-//!           var-lib-postgresql    an image; the directory is /files in it
+//! DATA/NAME/lock                      held by the guest that uses what follows
+//!           var-lib-postgresql.img    an image; the directory is /files in it
 //! ```
 
 use super::disk::with_path;
@@ -25,6 +25,10 @@ use std::process::Command;
 const SIZE: u64 = 16 << 30;
 /// The size of its journal, in MiB.
 const JOURNAL: u32 = 16;
+
+/// How the names of images end, and of those that are being made.
+const IMAGE: &str = "img";
+const UNFINISHED: &str = "new";
 
 /// A directory that outlives the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +88,16 @@ impl Storage {
         }
     }
 
-    /// Removes all data; the names of the images that were there.
+    /// Removes all data; the names of the images that were there.  Whatever else
+    /// lies there is somebody's own.
     pub fn reset(&self) -> Result<Vec<PathBuf>> {
         let cannot = |e| Error::io("cannot empty", &self.directory, e);
         let mut removed = Vec::new();
         for entry in std::fs::read_dir(&self.directory).map_err(cannot)? {
             let path = entry.map_err(cannot)?.path();
-            // Whoever waits for the lock waits for this very file.
-            if path.ends_with("lock") {
+            let kind = path.extension().unwrap_or_default();
+            let made_here = kind == IMAGE || kind == UNFINISHED;
+            if !made_here || !files::lstat(&path)?.is_file() {
                 continue;
             }
             std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, e))?;
@@ -147,10 +153,11 @@ impl Kept {
 /// The name of the image for a directory: no two have the same.
 fn file_name(path: &str) -> String {
     let name = path.trim_start_matches('/');
-    name.replace('%', "%25")
+    let name = name
+        .replace('%', "%25")
         .replace('-', "%2D")
-        .replace('/', "-")
-        + ".img"
+        .replace('/', "-");
+    format!("{name}.{IMAGE}")
 }
 
 /// The part of `plan` below `path`, as `/files` of a plan of its own.
@@ -206,7 +213,8 @@ fn part(plan: &Plan, path: &str) -> Result<Plan> {
     Ok(part)
 }
 
-/// Writes the file system for `plan` to `image`, which appears whole or not at all.
+/// Writes the file system for `plan` to `image`, which appears whole or not at
+/// all, even if the host crashes.
 fn make(plan: &Plan, image: &Path, told: &mut dyn FnMut(&str)) -> Result<()> {
     let mut uuid = [0; 16];
     files::open("/dev/urandom")?
@@ -220,7 +228,7 @@ fn make(plan: &Plan, image: &Path, told: &mut dyn FnMut(&str)) -> Result<()> {
         size: Some(SIZE),
         timestamp: 0,
     };
-    let new = image.with_extension("new");
+    let new = image.with_extension(UNFINISHED);
     sink::write(&ext2::layout(plan, &options)?, &new)?;
     // With a journal, a guest that is killed leaves a file system that works.
     let mut journal = Command::new("tune2fs");
@@ -234,7 +242,12 @@ fn make(plan: &Plan, image: &Path, told: &mut dyn FnMut(&str)) -> Result<()> {
             image.display()
         ));
     }
-    files::rename(&new, image)
+    files::sync(&new)?;
+    files::rename(&new, image)?;
+    for directory in image.ancestors().skip(1).take(2) {
+        files::sync(directory)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 mod background;
 mod devices;
 mod extras;
+mod key;
+mod log;
 mod ssh;
 
-use super::{COULD_NOT_BOOT, Status, describe, notice, rehydrate};
+use super::{COULD_NOT_BOOT, Status, describe, notice, print_error, rehydrate};
 use crate::appliance::cache::{self, Slot};
 use crate::appliance::shared::{self, Shared};
 use crate::appliance::{self, Appliance, Freshness, Readers, Request, kernel};
@@ -14,6 +16,7 @@ use crate::boot::{self, Ending, Machine, Network, News, Task};
 use crate::description::{self, Description, Init};
 use crate::host::Host;
 use crate::{Error, Result, skeleton};
+use background::Background;
 use extras::Extras;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,8 +26,9 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: that of the guest's command (126 not executable, 127 not found, \
-    128+N ended by signal N); 125 if the appliance could not be rehydrated or booted; \
-    129, 130, 143 after a closed terminal, Ctrl-C, kill."
+    128+N ended by signal N); 125 if the appliance could not be rehydrated or booted, or ssh failed; \
+    129, 130, 143 after a closed terminal, Ctrl-C, kill: where something that lasts can be written to, \
+    the guest shuts down first, and another signal does not wait for that."
 )]
 pub(super) struct Arguments {
     /// A skeleton (a directory) or a description (a YAML file)
@@ -113,9 +117,24 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Status> {
+    if let Some(status) = extras::concerns_others(arguments)? {
+        return Ok(status);
+    }
+    let Some(entry) = &arguments.background.entry else {
+        return boot(arguments, None);
+    };
+    let mut guest = Background::enter(entry, &arguments.background)?;
+    let result = boot(arguments, Some(&mut guest));
+    if let Err(error) = &result {
+        print_error(error); // into the log; who has started it is told as well
+    }
+    result
+}
+
+fn boot(arguments: &Arguments, background: Option<&mut Background>) -> Result<Status> {
     let start = Instant::now();
-    if extras::concerns_others(arguments)? {
-        return Ok(Status::Success);
+    if let Some(name) = &arguments.name {
+        description::check_name(name)?;
     }
     let devices = arguments.devices.devices()?;
     let host = Host::detect(Path::new("/"))?;
@@ -146,10 +165,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     if settings.network.is_none() && !arguments.ports.is_empty() {
         notice("no port is led to the guest, since it has no network: add `--network user`");
     }
-    if let Some(status) = extras::instead(arguments, &settings.name, !kept.is_empty())? {
+    if let Some(status) = extras::instead(arguments, &settings.name)? {
         return Ok(status);
     }
-    let mut extras = Extras::new(arguments, &mut settings, boot, devices, kept)?;
+    let mut extras = Extras::new(arguments, &mut settings, boot, devices, kept, background)?;
     let request = request(&settings, skeleton.clone());
     // Nobody may replace the appliance before qemu has opened it.
     let (mut appliance, freshness, mut held) = appliance(arguments, &settings, skeleton, &host)?;
@@ -317,13 +336,23 @@ impl Settings {
     }
 }
 
-/// A name for a skeleton that has none: its path, as a file name.
+/// The name in the cache of the appliance at `path`; `None` if that is a
+/// description with faults, which have been told.
+fn name_of(path: &Path) -> Option<String> {
+    if path.is_dir() {
+        return Some(unnamed(path));
+    }
+    describe::load(path).map(|description| description.name)
+}
+
+/// A name for a skeleton that has none: its path, as the name of a file that is
+/// not hidden.
 fn unnamed(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     path.display()
         .to_string()
         .replace('/', "-")
-        .trim_matches('-')
+        .trim_matches(['-', '.'])
         .to_owned()
 }
 

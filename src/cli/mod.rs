@@ -23,6 +23,7 @@ mod sign;
 use crate::Error;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Whole virtual machines in packages of a few kilobytes.
@@ -129,14 +130,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// One line, since callers often show no more than the last one.
 fn print_error(error: &Error) {
     match error.advice() {
-        Some(advice) => eprintln!("freezedry: {error}; {advice}"),
-        None => eprintln!("freezedry: {error}"),
+        Some(advice) => notice(&format!("{error}; {advice}")),
+        None => notice(&error.to_string()),
     }
 }
 
 /// Prints a line that is no result: progress, a warning, a decision.
 fn notice(text: &str) {
-    eprintln!("freezedry: {text}");
+    // The terminal may be closed already, while a guest is shut down.
+    let _ = writeln!(std::io::stderr(), "freezedry: {text}");
 }
 
 #[allow(unsafe_code)]

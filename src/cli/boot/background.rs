@@ -3,19 +3,22 @@
 //! Such a guest is run by a process of its own: this program, with the same
 //! options and the hidden one that says which guest it is.
 
-use crate::boot::qmp::Monitor;
+use super::log::Log;
+use crate::appliance::cache;
+use crate::boot::SHUTDOWN;
 use crate::boot::registry::{Claim, Entry, Registry};
+use crate::boot::relay::owned;
 use crate::cli::{Status, notice};
 use crate::error::Kind;
-use crate::{Error, Result, command, files};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use crate::{Error, Result, command};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Time for a guest to shut down after its power button was pressed.
-const SHUTDOWN: Duration = Duration::from_secs(30);
 /// Time for a killed guest to be gone.
 const DEATH: Duration = Duration::from_secs(10);
 /// Between two looks.
@@ -29,17 +32,23 @@ pub(super) const BUTTON: [&str; 2] = ["button", "evdev"];
 #[command(next_help_heading = "In the background")]
 pub(super) struct BackgroundOptions {
     /// Run the guest in the background, until it ends or --stop
-    #[arg(long)]
+    #[arg(long, conflicts_with = "reset")]
     pub(super) detach: bool,
     /// List the guests in the background
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["detach", "ssh", "stop", "reset", "command"])]
     pub(super) list: bool,
-    /// Press the power button of this guest in the background, and end it after 30 seconds
-    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    /// Write the list as JSON: name, pid, since (seconds since 1970), ports, ssh, up, passing
+    /// (ends with the command that started it)
+    #[arg(long, requires = "list")]
+    pub(super) json: bool,
+    /// Press the power button of this guest in the background, by default of APPLIANCE, and end it
+    /// after 30 seconds
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "",
+          conflicts_with_all = ["detach", "ssh", "reset", "command"])]
     pub(super) stop: Option<String>,
-    /// Log in as root by ssh, or run COMMAND that way: in the guest that --detach --ssh has
-    /// started, else in one that ends with it
-    #[arg(long)]
+    /// Log in as root by ssh, or run COMMAND that way, on a terminal if there is one: in the guest
+    /// that --detach --ssh has started, else in one that ends with it
+    #[arg(long, conflicts_with = "reset")]
     pub(super) ssh: bool,
     /// The guest in the background that this process is
     #[arg(long, hide = true, value_name = "ENTRY")]
@@ -50,16 +59,20 @@ pub(super) struct BackgroundOptions {
 pub(super) struct Background {
     claim: Claim,
     entry: Entry,
+    parent: Option<Pid>,
+    _log: Log,
 }
 
 impl Background {
-    /// Becomes the guest `name`.
-    pub(super) fn enter(
-        registry: &Registry,
-        name: &str,
-        ports: &[(u16, u16)],
-        ssh: Option<u16>,
-    ) -> Result<Self> {
+    /// Becomes the guest `name`; from now on all that this process says goes to
+    /// the guest's log.
+    pub(super) fn enter(name: &str, options: &BackgroundOptions) -> Result<Self> {
+        if name.contains('/') || name.starts_with('.') {
+            return Err(Error::input(format!(
+                "`{name}` cannot be the name of a guest"
+            )));
+        }
+        let registry = Registry::of_user(&cache::directory())?;
         let claim = registry.claim(name)?.ok_or_else(|| runs_already(name))?;
         claim.clear();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -67,18 +80,43 @@ impl Background {
             name: name.to_owned(),
             pid: std::process::id(),
             since: now.unwrap_or_default().as_secs(),
-            ports: ports.to_vec(),
-            ssh,
+            ports: Vec::new(),
+            ssh: None,
             up: false,
+            passing: !options.detach,
         };
         claim.publish(&entry)?;
-        Ok(Self { claim, entry })
+        Ok(Self {
+            _log: Log::begin(&registry.file(name, "log"))?,
+            claim,
+            entry,
+            parent: getppid(),
+        })
+    }
+
+    /// Where its monitor can listen.
+    pub(super) fn monitor(&self) -> Result<Option<PathBuf>> {
+        Ok(Registry::of_user(&cache::directory())?.monitor(&self.entry.name))
+    }
+
+    /// Lets others know how to reach the guest.
+    pub(super) fn connected(&mut self, ports: &[(u16, u16)], ssh: Option<u16>) -> Result<()> {
+        self.entry.ports = ports.to_vec();
+        self.entry.ssh = ssh;
+        self.claim.publish(&self.entry)
     }
 
     /// Lets others know that the guest is up.
     pub(super) fn up(&mut self) {
         self.entry.up = true;
-        if let Err(error) = self.claim.publish(&self.entry) {
+        let released = if self.entry.passing {
+            Ok(())
+        } else {
+            // Who has started it may go.
+            set_parent_process_death_signal(None)
+                .map_err(|e| Error::new(Kind::System, "cannot run on alone").caused_by(e))
+        };
+        if let Err(error) = released.and_then(|()| self.claim.publish(&self.entry)) {
             notice(&error.to_string());
         }
     }
@@ -86,7 +124,11 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.claim.clear();
+        if self.entry.passing && getppid() != self.parent {
+            self.claim.forget();
+        } else {
+            self.claim.clear();
+        }
     }
 }
 
@@ -96,8 +138,14 @@ fn runs_already(name: &str) -> Error {
 }
 
 /// Prints the guests in the background.
-pub(super) fn list(registry: &Registry) -> Result<()> {
+pub(super) fn list(registry: &Registry, json: bool) -> Result<()> {
     let entries = registry.list()?;
+    if json {
+        let text = serde_json::to_string_pretty(&entries)
+            .map_err(|e| Error::input("the list cannot be written as JSON").caused_by(e))?;
+        println!("{text}");
+        return Ok(());
+    }
     if entries.is_empty() {
         return Ok(());
     }
@@ -138,46 +186,43 @@ fn duration(seconds: u64) -> String {
 
 /// Stops the guest `name`.
 pub(super) fn stop(registry: &Registry, name: &str) -> Result<()> {
-    let entry = registry.find(name)?.ok_or_else(|| {
+    let entry = registry.find(name).ok_or_else(|| {
         Error::input(format!("no guest `{name}` runs in the background"))
             .hint("`freezedry boot --list` shows those that do")
     })?;
-    let pressed = Monitor::connect(&registry.file(name, "qmp"))
-        .and_then(|mut monitor| monitor.execute("system_powerdown", &json!({})));
-    let mut why = "it does not answer";
-    if pressed.is_ok() {
-        if gone(registry, &entry, SHUTDOWN)? {
-            return Ok(());
+    let start = Instant::now();
+    // Its process presses the power button, and is as patient as the help says.
+    registry.signal(&entry, Signal::TERM);
+    if !gone(registry, &entry, SHUTDOWN + DEATH) {
+        registry.signal(&entry, Signal::KILL);
+        if !gone(registry, &entry, DEATH) {
+            return Err(Error::new(
+                Kind::System,
+                format!("`{name}` (process {}) does not end", entry.pid),
+            ));
         }
-        why = "it did not shut down within 30 seconds";
     }
-    notice(&format!("ending `{name}` by force: {why}"));
-    if let Some(pid) = i32::try_from(entry.pid).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself now.
-        let _ = kill_process(pid, Signal::TERM);
+    if start.elapsed() >= SHUTDOWN {
+        notice(&format!(
+            "`{name}` did not shut down within 30 seconds, and was ended by force"
+        ));
     }
-    if gone(registry, &entry, DEATH)? {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::System,
-        format!("`{name}` (process {}) does not end", entry.pid),
-    ))
+    Ok(())
 }
 
 /// Whether the guest of `entry` ends within `patience`.
-fn gone(registry: &Registry, entry: &Entry, patience: Duration) -> Result<bool> {
+fn gone(registry: &Registry, entry: &Entry, patience: Duration) -> bool {
     let start = Instant::now();
-    loop {
-        let there = registry.find(&entry.name)?;
-        if there.is_none_or(|there| there.pid != entry.pid) {
-            return Ok(true);
-        }
+    while registry
+        .find(&entry.name)
+        .is_some_and(|there| there.pid == entry.pid)
+    {
         if start.elapsed() > patience {
-            return Ok(false);
+            return false;
         }
         std::thread::sleep(PAUSE);
     }
+    true
 }
 
 /// What came of starting a guest in the background.
@@ -187,30 +232,27 @@ pub(super) enum Started {
     Ended(u8),
 }
 
-/// Starts the guest `name` in the background and waits until it is up.  With
-/// `bound` it ends when this process does.
-pub(super) fn start(registry: &Registry, name: &str, bound: bool) -> Result<Started> {
-    if registry.find(name)?.is_some() {
+/// Starts the guest `name` in the background and waits until it is up.  If this
+/// process ends before, so does the guest.
+pub(super) fn start(registry: &Registry, name: &str) -> Result<Started> {
+    if registry.find(name).is_some() {
         return Err(runs_already(name));
     }
-    // Makes the directory, too.
-    drop(registry.claim(name)?.ok_or_else(|| runs_already(name))?);
-    let log = registry.file(name, "log");
-    let out = files::create(&log)?;
-    let err = out
-        .try_clone()
-        .map_err(|e| Error::io("cannot use", &log, e))?;
+    let said = tempfile::tempfile()
+        .map_err(|e| Error::io("cannot create a file in", std::env::temp_dir(), e))?;
+    let stderr = owned(&said)?;
     let program = std::env::current_exe()
         .map_err(|e| Error::io("cannot find", "the program that runs", e))?;
     let mut child = Command::new(program);
     child
         .args(["boot", "--entry", name])
         .args(std::env::args_os().skip(2));
-    child.stdin(Stdio::null()).stdout(out).stderr(err);
+    child
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr);
     new_session(&mut child);
-    if bound {
-        command::die_with_parent(&mut child);
-    }
+    command::signal_with_parent(&mut child, Signal::TERM);
     let mut child = child.spawn().map_err(|e| command::not_started(&child, e))?;
     loop {
         let ended = child
@@ -220,19 +262,26 @@ pub(super) fn start(registry: &Registry, name: &str, bound: bool) -> Result<Star
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             return match code {
                 Some(code) if code != crate::cli::COULD_NOT_BOOT => Ok(Started::Ended(code)),
-                _ => Err(failed(&log)),
+                _ => Err(failed(said)),
             };
         }
-        if let Some(entry) = registry.find(name)?.filter(|entry| entry.up) {
+        let entry = registry.find(name);
+        if let Some(entry) = entry.filter(|entry| entry.up && entry.pid == child.id()) {
             return Ok(Started::Up(entry, child));
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-/// The error of the process whose output is in `log`: its last line.
-fn failed(log: &std::path::Path) -> Error {
-    let text = files::read(log).unwrap_or_default();
+/// The error of the process whose standard error was `said`: its last line.
+fn failed(mut said: File) -> Error {
+    let mut text = Vec::new();
+    let read = said
+        .rewind()
+        .and_then(|()| said.read_to_end(&mut text).map(drop));
+    if let Err(error) = read {
+        return Error::io("cannot read", "what the guest said", error);
+    }
     let text = String::from_utf8_lossy(&text).into_owned();
     let last = text.lines().rfind(|line| !line.trim().is_empty());
     let last = last.unwrap_or("it ended without a word");
@@ -255,7 +304,7 @@ fn new_session(child: &mut Command) {
 /// `--detach`: starts the guest `name` and leaves it running.
 pub(super) fn detach(registry: &Registry, name: &str) -> Result<Status> {
     let log = registry.file(name, "log");
-    match start(registry, name, false)? {
+    match start(registry, name)? {
         Started::Up(entry, _) => {
             notice(&format!(
                 "`{name}` runs in the background (process {}); its console is in `{}`; \

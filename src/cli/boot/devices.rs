@@ -26,7 +26,7 @@ pub(super) struct DeviceOptions {
           default_missing_value = "", value_parser = kept)]
     persist: Vec<String>,
     /// Remove what was kept, and do no more
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     pub(super) reset: bool,
     /// Give the guest a screen, in a window
     #[arg(long)]

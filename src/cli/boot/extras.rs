@@ -2,43 +2,55 @@
 //! among the guests in the background.
 
 use super::background::{self, Background};
-use super::{Arguments, Settings, devices, ssh};
+use super::{Arguments, Settings, devices, key, ssh};
 use crate::appliance::modules::Index;
+use crate::appliance::plan::Plan;
 use crate::appliance::{self, Appliance, Request, cache, initrd, kernel};
 use crate::boot::registry::Registry;
 use crate::boot::storage::{self, Storage};
 use crate::boot::{Devices, Network, Screen};
-use crate::cli::{Status, notice};
+use crate::cli::{COULD_NOT_BOOT, Status, notice};
 use crate::description::Boot;
 use crate::host::Host;
 use crate::{Error, Result, files};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Deals with options that concern other guests; whether there was one.
-pub(super) fn concerns_others(arguments: &Arguments) -> Result<bool> {
-    let registry = Registry::of_user(&cache::directory());
+/// Deals with options that concern other guests, if there is one.
+pub(super) fn concerns_others(arguments: &Arguments) -> Result<Option<Status>> {
     if arguments.background.list {
-        background::list(&registry)?;
-        return Ok(true);
+        let registry = Registry::of_user(&cache::directory())?;
+        background::list(&registry, arguments.background.json)?;
+        return Ok(Some(Status::Success));
     }
-    let Some(name) = &arguments.background.stop else {
-        return Ok(false);
+    let Some(text) = &arguments.background.stop else {
+        return Ok(None);
     };
+    let registry = Registry::of_user(&cache::directory())?;
+    let given = Some(text).filter(|text| !text.is_empty());
     // boot-NAME says its name anyway.
-    let named = Some(name).filter(|name| !name.is_empty());
-    let name = named.or(arguments.name.as_ref()).ok_or_else(|| {
-        Error::input("`--stop` does not say which guest").hint("write `--stop NAME`")
-    })?;
-    background::stop(&registry, name)?;
-    Ok(true)
+    let named = given.or(arguments.name.as_ref());
+    let name = match (named, &arguments.appliance) {
+        (Some(name), _) if registry.find(name).is_some() || !Path::new(name).exists() => {
+            Some(name.clone())
+        }
+        (Some(path), _) => super::name_of(Path::new(path)),
+        (None, Some(path)) => super::name_of(path),
+        (None, None) => {
+            return Err(
+                Error::input("`--stop` does not say which guest").hint("write `--stop NAME`")
+            );
+        }
+    };
+    let Some(name) = name else {
+        return Ok(Some(Status::External(COULD_NOT_BOOT)));
+    };
+    background::stop(&registry, &name)?;
+    Ok(Some(Status::Success))
 }
 
 /// Deals with options that have no guest run by this process, if there is one.
-pub(super) fn instead(
-    arguments: &Arguments,
-    name: &str,
-    persistent: bool,
-) -> Result<Option<Status>> {
+pub(super) fn instead(arguments: &Arguments, name: &str) -> Result<Option<Status>> {
     if arguments.devices.reset {
         devices::reset(name)?;
         return Ok(Some(Status::Success));
@@ -47,31 +59,31 @@ pub(super) fn instead(
     if background.entry.is_some() {
         return Ok(None);
     }
-    let registry = Registry::of_user(&cache::directory());
+    if !background.detach && !background.ssh {
+        return Ok(None);
+    }
+    let registry = Registry::of_user(&cache::directory())?;
     if background.detach {
-        return background::detach(&registry, name).map(Some);
+        background::detach(&registry, name).map(Some)
+    } else {
+        ssh::run(&registry, name, &arguments.command).map(Some)
     }
-    if background.ssh {
-        let words = &arguments.command;
-        return ssh::run(&registry, name, words, persistent).map(Some);
-    }
-    Ok(None)
 }
 
 /// What one boot has beyond the appliance.
-pub(super) struct Extras {
+pub(super) struct Extras<'a> {
     devices: Devices,
     /// Directories that are kept, and the right to them.
     kept: Vec<String>,
     storage: Option<Storage>,
-    background: Option<Background>,
+    background: Option<&'a mut Background>,
     /// Modules that are of use if the kernel has them.
     wished: Vec<&'static str>,
     /// Modules that are in the appliance already.
     present: Vec<String>,
 }
 
-impl Extras {
+impl<'a> Extras<'a> {
     /// Collects them; `settings` gets the ports that they need.
     pub(super) fn new(
         arguments: &Arguments,
@@ -79,14 +91,13 @@ impl Extras {
         described: Option<&Boot>,
         mut devices: Devices,
         kept: Vec<String>,
+        mut background: Option<&'a mut Background>,
     ) -> Result<Self> {
         let mut wished = Vec::new();
-        let mut background = None;
-        if let Some(entry) = &arguments.background.entry {
-            let registry = Registry::of_user(&cache::directory());
+        if let Some(guest) = &mut background {
             let mut login = None;
             if arguments.background.ssh {
-                devices.authorized_key = Some(ssh::public_key()?);
+                devices.authorized_key = Some(key::public_key()?);
                 // For us alone, where the appliance has no network.
                 let network = settings.network.get_or_insert(Network {
                     restricted: true,
@@ -102,8 +113,14 @@ impl Extras {
             let network = settings.network.as_ref();
             let ports = network.map(|network| &network.ports[..]);
             let ports = ports.unwrap_or_default();
-            background = Some(Background::enter(&registry, entry, ports, login)?);
-            devices.monitor = Some(registry.file(entry, "qmp"));
+            guest.connected(ports, login)?;
+            devices.monitor = guest.monitor()?;
+        }
+        devices.orderly = arguments.background.detach
+            || !kept.is_empty()
+            || devices.disks.iter().any(|disk| !disk.read_only)
+            || devices.shares.iter().any(|share| share.writable);
+        if devices.orderly {
             wished.extend(background::BUTTON);
         }
         let graphical = described.is_some_and(|boot| boot.graphical);
@@ -139,6 +156,11 @@ impl Extras {
         if let Some(storage) = &self.storage {
             let plan = || Ok(appliance::explain(request, host)?.0);
             self.devices.kept = storage.keep(&self.kept, plan, &mut notice)?;
+        }
+        if self.devices.authorized_key.is_some() && !has_sshd(&appliance::explain(request, host)?.0)
+        {
+            return Err(Error::input("the appliance has no sshd")
+                .hint("add openssh-server to its packages, and start it at boot"));
         }
         let modules = self.modules(host, request)?;
         if !modules.is_empty() {
@@ -182,4 +204,12 @@ impl Extras {
             guest.up();
         }
     }
+}
+
+/// Whether `plan` has a server of ssh under one of its names.
+fn has_sshd(plan: &Plan) -> bool {
+    plan.entries.iter().any(|entry| {
+        let name = entry.path.file_name().unwrap_or_default().as_bytes();
+        [&b"sshd"[..], b"tinysshd", b"dropbear"].contains(&name)
+    })
 }
