@@ -30,6 +30,12 @@ fn use_it(root: &Root) {
     ]);
     assert_eq!(said, "/usr/bin/freezedry\n/usr/bin/freezedry\n");
     root.must(&["supermin", "--version"]);
+    // The licences of the crates that are in it; Debian compresses what is long.
+    let notices =
+        "cat /usr/share/licenses/freezedry/NOTICES || zcat /usr/share/doc/freezedry/NOTICES.gz";
+    let said = root.must(&["sh", "-c", notices]);
+    assert!(said.contains("\nzstd-sys-"), "{said}");
+    assert!(said.contains("Copyright (c) Meta Platforms"), "{said}");
 }
 
 fn with_extension<'a>(paths: &'a [PathBuf], extension: &str) -> Vec<&'a PathBuf> {
