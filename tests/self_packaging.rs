@@ -30,6 +30,12 @@ fn use_it(root: &Root) {
     ]);
     assert_eq!(said, "/usr/bin/freezedry\n/usr/bin/freezedry\n");
     root.must(&["supermin", "--version"]);
+    // The licences of the crates that are in it; Debian compresses what is long.
+    let notices =
+        "cat /usr/share/licenses/freezedry*/NOTICES || zcat /usr/share/doc/freezedry/NOTICES.gz";
+    let said = root.must(&["sh", "-c", notices]);
+    assert!(said.contains("\nzstd-sys-"), "{said}");
+    assert!(said.contains("Copyright (c) Meta Platforms"), "{said}");
 }
 
 fn with_extension<'a>(paths: &'a [PathBuf], extension: &str) -> Vec<&'a PathBuf> {
@@ -105,6 +111,50 @@ fn later_deb(root: &Root, path: &str) -> String {
     later
 }
 
+/// An administrator's diversion of the same file.
+const DIVERTED: &str = "
+dpkg-divert --local --rename --divert /usr/bin/supermin.real --add /usr/bin/supermin
+dpkg -i $0 2>&1 | grep 'supermin is diverted by another'
+dpkg-divert --local --rename --remove /usr/bin/supermin";
+
+/// A file of no package where the distribution's is to go.
+const IN_THE_WAY: &str = "
+touch /usr/bin/supermin.distrib
+dpkg -i $0 2>&1 | grep 'supermin.distrib is in the way'
+rm /usr/bin/supermin.distrib";
+
+/// An administrator's alternatives of the name, with the link at another place.
+const LINKED_ELSEWHERE: &str = "
+install -D /bin/true /usr/local/bin/supermin
+update-alternatives --install /usr/local/sbin/supermin supermin /usr/local/bin/supermin 90
+dpkg -i $0 2>&1 | grep 'have their link at /usr/local/sbin/supermin'
+[ $(readlink -e /usr/local/sbin/supermin) = /usr/local/bin/supermin ]
+update-alternatives --remove-all supermin
+rm /usr/local/bin/supermin";
+
+/// An administrator's alternatives of the name, where ours go.
+const OWN_ALTERNATIVE: &str = "
+install -D /bin/true /usr/local/bin/supermin
+update-alternatives --install /usr/bin/supermin supermin /usr/local/bin/supermin 40
+leads_to() { [ $(readlink -e /usr/bin/supermin) = $1 ]; }
+dpkg -i $0
+leads_to /usr/bin/freezedry
+dpkg -i $1
+update-alternatives --set supermin /usr/local/bin/supermin
+dpkg -r supermin
+leads_to /usr/local/bin/supermin
+dpkg -P freezedry-supermin
+leads_to /usr/local/bin/supermin
+dpkg -i $1 $0
+update-alternatives --auto supermin
+leads_to /usr/bin/freezedry
+dpkg -P freezedry-supermin
+dpkg -V supermin
+update-alternatives --query supermin | grep '^Value: /usr/local/bin/supermin$'
+dpkg -P supermin
+update-alternatives --remove-all supermin
+rm /usr/local/bin/supermin";
+
 /// The distribution's supermin and ours, in every order of coming and going.
 #[test]
 fn on_debian_supermin_is_an_alternative() {
@@ -128,9 +178,13 @@ fn on_debian_supermin_is_an_alternative() {
     // A package that cannot be unpacked: apt has the file, too.
     let broken = "dpkg-deb -R $0 /var/tmp/b && touch /var/tmp/b/usr/bin/apt \
          && dpkg-deb -b /var/tmp/b /var/tmp/broken.deb && ! dpkg -i /var/tmp/broken.deb";
-    let steps: [(&[&str], &str); 18] = [
+    let steps: [(&[&str], &str); 21] = [
         (&["dpkg", "-i", theirs], "theirs"),
         (&["sh", "-c", broken, ours], "theirs"),
+        // Where it is refused, nothing is left of it.
+        (&["sh", "-ec", DIVERTED, ours], "theirs"),
+        (&["sh", "-ec", IN_THE_WAY, ours], "theirs"),
+        (&["sh", "-ec", LINKED_ELSEWHERE, ours], "theirs"),
         (&["dpkg", "-i", ours], "ours"),
         (&["sh", "-c", "! dpkg -i /var/tmp/broken.deb"], "ours"),
         // A choice outlives upgrades.
@@ -166,6 +220,9 @@ fn on_debian_supermin_is_an_alternative() {
     }
     root.must(&["dpkg", "-P", "freezedry-supermin", "supermin"]);
     sound(&root, "nobody", "purge");
+    // An administrator's own alternative stays, whatever comes and goes beside it.
+    root.must(&["sh", "-ec", OWN_ALTERNATIVE, ours, theirs]);
+    sound(&root, "nobody", "own alternative");
     no_trace(&before, &root.paths());
 }
 

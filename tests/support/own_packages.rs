@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What the packages are built from, for the hash of it.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "Cargo.lock",
     "Cargo.toml",
     "CHANGELOG.md",
@@ -18,6 +18,7 @@ const SOURCES: [&str; 14] = [
     "build.rs",
     "examples",
     "init",
+    "scripts/crates",
     "scripts/dist",
     "specs",
     "src",
@@ -56,8 +57,8 @@ fn add(hash: &mut Sha256, path: &Path) {
     }
 }
 
-/// The directory for what is built from these sources; others that are older
-/// than a day are removed.
+/// The directory for what is built from these sources; of others, only those last
+/// in use are kept, as several checkouts may share the cache.
 fn kept() -> PathBuf {
     let mut hash = Sha256::new();
     hash.update(toolchain().as_os_str().as_encoded_bytes());
@@ -71,13 +72,23 @@ fn kept() -> PathBuf {
     let all = cache().join("self-packaging");
     let ours = all.join(digest);
     std::fs::create_dir_all(&ours).unwrap();
-    for entry in all.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        let age = path.metadata().and_then(|meta| meta.modified());
-        let age = age.ok().and_then(|time| time.elapsed().ok());
-        if path != ours && age.is_some_and(|age| age.as_secs() > 86400) {
-            let _ = std::fs::remove_dir_all(path);
-        }
+    let now = std::time::SystemTime::now();
+    let used = std::fs::File::open(&ours).and_then(|dir| dir.set_modified(now));
+    used.unwrap();
+    let mut all: Vec<_> = all
+        .read_dir()
+        .unwrap()
+        .filter_map(|entry| {
+            let path = entry.unwrap().path();
+            // Another process may remove it first.
+            let used = path.metadata().and_then(|meta| meta.modified()).ok()?;
+            Some((used, path))
+        })
+        .collect();
+    all.sort();
+    all.reverse();
+    for (_, path) in all.iter().skip(4).filter(|(_, path)| *path != ours) {
+        let _ = std::fs::remove_dir_all(path);
     }
     ours
 }
@@ -160,7 +171,8 @@ fn tarball(part: &str) -> PathBuf {
     TARBALLS.join(format!("freezedry-{}{part}.tar.xz", version()))
 }
 
-/// The `.deb` files and the `.changes`, built by dpkg-buildpackage.
+/// The `.deb` files, the source package and the `.changes`, built by
+/// dpkg-buildpackage.
 pub(crate) static DEBS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
     results("deb", |out| {
         let dir = tempfile::tempdir().unwrap();
@@ -194,7 +206,7 @@ pub(crate) static DEBS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
              cd {BUILD}/freezedry-{}
              # -d: the Rust that Debian 12 has is too old, so cargo and rustc are
              # no packages here.
-             dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary -d",
+             dpkg-buildpackage --unsigned-source --unsigned-changes -d",
             version()
         );
         let target = target();
@@ -210,8 +222,8 @@ pub(crate) static DEBS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
             .env("DEB_BUILD_OPTIONS", "noautodbgsym"));
         for entry in dir.path().read_dir().unwrap() {
             let path = entry.unwrap().path();
-            let extension = path.extension().unwrap_or_default().to_str().unwrap();
-            if ["deb", "changes", "buildinfo"].contains(&extension) {
+            // All that `.changes` lists.
+            if path.is_file() {
                 copy(&path, &out.join(path.file_name().unwrap()));
             }
         }
