@@ -26,7 +26,7 @@ pub(crate) fn greeter(dir: &Path, engine: &str) -> PathBuf {
 
 const REST: &str = r#"description: |
   It greets, 100% of the time, and shows that files, versions and relations go
-  through source packages unharmed.
+  through source packages unharmed, and so do ${x}, ${} and ${shlibs:Depends}.
 
   A second paragraph.
 packages:
@@ -35,7 +35,7 @@ packages:
   debian: [gawk]
 recommends: [less]
 suggests: {debian: [vim], fedora: [vim-enhanced]}
-provides: ["greeting-machine = 2", "old-greeter = 2"]
+provides: ["greeting-machine = 2~rc1", "old-greeter = 2"]
 conflicts: ["other-greeter < 3"]
 obsoletes: ["old-greeter < 2"]
 files:
@@ -114,6 +114,49 @@ fn rpm_reads_the_source_rpm() {
         );
     }
     assert!(!listed.contains("skeleton/packages"), "{listed}");
+}
+
+/// What dpkg would put in place of `${...}` is put there by dpkg when it builds.
+#[test]
+fn dpkg_gencontrol_gives_back_what_the_author_wrote() {
+    if !require(&["dpkg-source", "dpkg-gencontrol", "dpkg-deb"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let description = greeter(dir.path(), "freezedry");
+    let text = std::fs::read_to_string(&description).unwrap();
+    let text = text
+        .replace("files of its own", "${Source-Version} and ${${x}")
+        .replace("Jane Doe", "Jane ${D} Doe")
+        .replace("org/greeter", "org/${greeter}");
+    std::fs::write(&description, text).unwrap();
+    let out = dir.path().join("out");
+    package(&description, "deb,dsc", &out);
+    let at = |name: &str| out.join(name);
+    run(Command::new("dpkg-source")
+        .args(["-x", "greeter_2.1-3.dsc", "source"])
+        .current_dir(&out));
+    std::fs::create_dir(at("source/debian/greeter")).unwrap();
+    let built = run(Command::new("dpkg-gencontrol")
+        .args(["-O", "-Pdebian/greeter"])
+        .current_dir(at("source")));
+    let ours = run(Command::new("dpkg-deb")
+        .arg("-f")
+        .arg(at("greeter_2.1-3_all.deb")));
+    for field in ["Description", "Maintainer", "Homepage"] {
+        let of = |control: &str| {
+            let start = control.find(&format!("\n{field}: ")).unwrap() + 1;
+            let rest = &control[start..];
+            let next = rest
+                .match_indices('\n')
+                .find(|(at, _)| !rest[at + 1..].starts_with(' '));
+            rest[..next.map_or(rest.len(), |(at, _)| at)]
+                .trim_end()
+                .to_owned()
+        };
+        assert_eq!(of(&built), of(&ours));
+        assert!(of(&ours).contains("${"), "{ours}");
+    }
 }
 
 #[test]
