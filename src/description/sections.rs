@@ -65,16 +65,16 @@ pub(super) fn description(
     }
     let changelog = changelog(&top, maintainer.as_ref(), problems);
 
-    let summary = summary?;
+    let (name, summary) = (name?, summary?);
     Some(Description {
-        name: name?,
         version: version?,
         release: release.unwrap_or_else(|| "1".into()),
         epoch,
         description: text
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| summary.clone()),
+            .unwrap_or_else(|| no_description(&name)),
+        name,
         summary,
         license: license?,
         maintainer: maintainer?,
@@ -91,6 +91,15 @@ pub(super) fn description(
         changelog,
         warnings: Problems::new("", ""),
     })
+}
+
+/// What package managers say where the author says nothing: more than the summary
+/// again, which is no description to Debian.
+fn no_description(name: &str) -> String {
+    format!(
+        "The command boot-{name} boots this virtual machine. It is made, where it is used, \
+         of the packages that this package depends on, and runs apart from the system."
+    )
 }
 
 /// What stock supermin cannot do, in a description that wants nothing but that.

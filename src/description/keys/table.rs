@@ -84,7 +84,7 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
     .required()
     .doc("One line of at most 79 characters, without a full stop."),
     Key::new("description", ANYTHING, "Boot it, use it, throw it away.")
-        .doc("Paragraphs for the package manager; without it, the summary."),
+        .doc("Paragraphs for the package manager; without it, that `boot-NAME` boots a virtual machine."),
     Key::new(
         "license",
         Shape::Text(rule(
