@@ -233,6 +233,56 @@ fn several_descriptions_are_one_checkout_with_flavours() {
     );
 }
 
+/// OBS would build the first `.dsc` that it finds, and flavours that are gone.
+#[test]
+fn what_an_earlier_checkout_had_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let description = |name: &str, version: &str| {
+        let path = dir.path().join(format!("{name}.yaml"));
+        let text = yaml(name, "packages: [bash]\n").replace("\"1.0\"", version);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let make = |out: &Path, files: &[PathBuf]| {
+        let mut command = freezedry();
+        command.args(["package", "--format=obs", "-o"]).arg(out);
+        let output = command.args(files).output().unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        both(&output)
+    };
+    make(
+        &out,
+        &["one", "two"].map(|name| description(name, "\"1.0\"")),
+    );
+    // None of these is ours.
+    let others = [
+        "one-data-1.0.tar.xz",
+        "two_1.0.patch",
+        "one-0.9.tar.xz",
+        "_service",
+    ];
+    for name in others {
+        std::fs::write(out.join(name), "").unwrap();
+    }
+    run(freezedry()
+        .args(["package", "--format=dsc", "-o"])
+        .arg(&out)
+        .arg(description("mine", "\"1.0\"")));
+    let mine = [
+        "mine_1.0-1.dsc",
+        "mine_1.0.orig.tar.xz",
+        "mine_1.0-1.debian.tar.xz",
+    ];
+    let said = make(&out, &[description("one", "\"1.1~rc1\"")]);
+    assert_eq!(said.matches(": removed ").count(), 11, "{said}");
+    let fresh = dir.path().join("fresh");
+    make(&fresh, &[description("one", "\"1.1~rc1\"")]);
+    let mut expected = names(&fresh);
+    expected.extend(others.iter().chain(&mine).map(|name| (*name).to_owned()));
+    assert_eq!(names(&out), expected);
+}
+
 #[test]
 fn what_cannot_be_made_is_said_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -248,6 +298,11 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
             "deb --family=suse",
             &[&description][..],
             "--family chooses the names in an RPM, and none is made",
+        ),
+        (
+            "dsc,rpm --changes",
+            &[&description],
+            "--changes is about a Debian package, and none is made",
         ),
         (
             "obs,deb",
@@ -334,6 +389,31 @@ fn names_of_other_families_are_told_and_can_be_chosen() {
     said(&["--format=srpm", "--family=suse"]);
     assert!(needs("src"));
     assert_eq!(said(&["--format=obs"]), format!("{missing}{lacking}{both}"));
+}
+
+#[test]
+fn a_format_named_twice_is_made_once_and_not_over_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let description = greeter(dir.path(), "freezedry");
+    let out = dir.path().join("out");
+    for format in ["obs", "srpm"] {
+        let mut command = freezedry();
+        command.args(["package", "--format", &format!("{format},{format}"), "-o"]);
+        let output = command.arg(out.join(format)).arg(&description).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        let made = names(&out.join(format)).len();
+        assert_eq!(both(&output).matches(": wrote ").count(), made);
+    }
+    let mut command = freezedry();
+    command.args(["package", "--format=srpm", "-o"]);
+    let output = command
+        .arg(&description)
+        .arg(&description)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(both(&output).contains("is a file, and packages go to a directory; name a directory"));
 }
 
 /// Debian's archive takes the tarball of a version once, and so do the lookaside
