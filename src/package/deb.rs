@@ -199,9 +199,10 @@ pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> 
     let list =
         |packages: &Packages| -> Vec<_> { packages.dependencies(family).map(relation).collect() };
     let mut depends = parts(contents);
-    let runner = match contents.description.boot.needs_freezedry() {
-        true => "freezedry",
-        false => "freezedry | supermin",
+    let runner = if contents.description.boot.needs_freezedry() {
+        "freezedry"
+    } else {
+        "freezedry | supermin"
     };
     depends.extend([runner, "qemu-system-x86 | qemu-system"].map(str::to_owned));
     // Policy 7.6.2: to replace a package is to conflict with it, too.

@@ -200,9 +200,10 @@ pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
 pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, description::Dependency)> {
     let rich = |text: &str| description::Dependency::Rich(text.to_owned());
     let tools = [
-        match contents.description.boot.needs_freezedry() {
-            true => description::Dependency::any("freezedry"),
-            false => rich("(freezedry or supermin)"),
+        if contents.description.boot.needs_freezedry() {
+            description::Dependency::any("freezedry")
+        } else {
+            rich("(freezedry or supermin)")
         },
         // Names of Fedora, openSUSE and RHEL.
         rich("(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)"),

@@ -164,7 +164,8 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
         .default("freezedry")
         .doc(
             "What source packages are built with: Freezedry, or stock supermin alone, so that they \
-             can enter a distribution before Freezedry does.",
+             can enter a distribution before Freezedry does. Not for what keeps data (`boot.storage`) \
+         or has a screen (`boot.console`): only Freezedry runs that.",
         ),
     Key::new(
         "changelog",
