@@ -1,7 +1,9 @@
 //! File access whose errors name the file.
 
 use crate::{Error, Result};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The whole content of `path`.
@@ -84,20 +86,53 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
 }
 
 /// Writes `content` to `path`, whole or not at all; a file that is there keeps
-/// its mode.
+/// its mode, and a symbolic link leads to what is replaced.
 pub fn replace(path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
     let path = path.as_ref();
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let done = write(&part, content).and_then(|()| {
-        if let Ok(meta) = fs::metadata(path) {
-            fs::set_permissions(&part, meta.permissions())
-                .map_err(|e| Error::io("cannot set the mode of", &part, e))?;
-        }
-        rename(&part, path)
-    });
-    if done.is_err() {
-        let _ = fs::remove_file(&part); // it may not be there
+    // Fails where nothing is yet.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = match real.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let cannot = |e| Error::io("cannot write", path, e);
+    // As a new file has it; the umask takes its part away.
+    let mode = Permissions::from_mode(0o666);
+    let mut part = tempfile::Builder::new()
+        .permissions(mode)
+        .tempfile_in(folder)
+        .map_err(cannot)?;
+    part.write_all(content.as_ref()).map_err(cannot)?;
+    if let Ok(meta) = fs::metadata(&real) {
+        fs::set_permissions(part.path(), meta.permissions())
+            .map_err(|e| Error::io("cannot set the mode of", part.path(), e))?;
     }
-    done
+    part.persist(&real)
+        .map_err(|e| Error::io("cannot replace", &real, e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_leads_to_is_replaced_and_modes_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, link, new, plain] = ["file", "link", "new", "plain"].map(|n| dir.path().join(n));
+        write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        replace(&link, "content").unwrap();
+        assert_eq!(read_text(&file).unwrap(), "content");
+        assert!(lstat(&link).unwrap().is_symlink());
+        assert_eq!(lstat(&file).unwrap().permissions().mode() & 0o7777, 0o640);
+        // A new one is as any other new file.
+        replace(&new, "content").unwrap();
+        write(&plain, "content").unwrap();
+        let [new, plain] = [new, plain].map(|path| lstat(path).unwrap().permissions());
+        assert_eq!(new, plain);
+        // Nothing is left beside them.
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    }
 }

@@ -76,20 +76,18 @@ fn every_example_is_good_and_check_says_nothing() {
     }
 }
 
-#[test]
-fn the_readme_s_description_is_good() {
+pub(crate) fn readme_description() -> String {
     let readme =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let yaml = readme
-        .split("```yaml\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
+    let rest = readme.split("```yaml\n").nth(1).unwrap();
+    rest.split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_readme_s_description_is_good() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("box.yaml");
-    std::fs::write(&path, yaml).unwrap();
+    std::fs::write(&path, readme_description()).unwrap();
     let output = freezedry().arg("check").arg(&path).output().unwrap();
     assert!(
         output.status.success() && output.stderr.is_empty(),

@@ -310,6 +310,48 @@ fn what_is_neither_says_so() {
 }
 
 #[test]
+fn what_could_be_read_as_a_skeleton_need_not_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let folder = dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let dsc = "Format: 3.0 (quilt)\nSource: box\n";
+    for (path, advice) in [
+        (put("empty", ""), "give a .deb or .rpm"),
+        (folder.clone(), "give a .deb or .rpm"),
+        (hello(), "looked at by `freezedry check`"),
+        (
+            put("short.yaml", "packages:\n"),
+            "looked at by `freezedry check`",
+        ),
+        (put("box.dsc", dsc), "give the packages that it names"),
+        (put("box.changes", dsc), "give the packages that it names"),
+    ] {
+        let output = inspect(&path);
+        assert_eq!(output.status.code(), Some(1), "{path:?}: {}", both(&output));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("and no skeleton either; ") && said.contains(advice),
+            "{path:?}: {said}"
+        );
+        assert!(output.stdout.is_empty(), "{path:?}");
+    }
+    // A guest of this would not start.
+    std::fs::write(folder.join("packages"), "bash\n").unwrap();
+    let output = inspect(&folder);
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("init          none: no archive has /init"),
+        "{said}"
+    );
+}
+
+#[test]
 fn diff_is_silent_for_the_same_and_exact_for_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(hello()).unwrap();

@@ -1,5 +1,6 @@
 //! What the distributions' linters say of packages of every format.
 
+use crate::check::readme_description;
 use crate::examples::folders;
 use crate::source_packages::{greeter, names};
 use crate::support::appliance::yaml;
@@ -80,6 +81,24 @@ fn linters_find_nothing_in_an_appliance_with_everything() {
         let here = dir.path().join(engine);
         made.add(&greeter(&here, engine), &here.join("out"));
     }
+    lintian_finds_nothing(&made.debian);
+    rpmlint_finds_nothing(&made.rpm);
+}
+
+/// What the README shows, and what `freezedry new` writes.
+#[test]
+fn linters_find_nothing_in_what_one_starts_with() {
+    if !require(&["lintian", "rpmlint"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let shown = dir.path().join("box.yaml");
+    std::fs::write(&shown, readme_description()).unwrap();
+    let new = dir.path().join("mine");
+    run(freezedry().args(["new", "mine", "-o"]).arg(&new));
+    let mut made = Made::default();
+    made.add(&shown, &dir.path().join("out-box"));
+    made.add(&new.join("appliance.yaml"), &dir.path().join("out-mine"));
     lintian_finds_nothing(&made.debian);
     rpmlint_finds_nothing(&made.rpm);
 }

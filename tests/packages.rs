@@ -144,6 +144,81 @@ fn a_description_with_odd_lines_is_one_field() {
     assert_eq!(said, "First.\n\n.profile\n\n.\n\nEvil: field %files");
 }
 
+/// Without Freezedry it would end at once, whatever else is installed.
+#[test]
+fn what_supermin_alone_cannot_run_depends_on_freezedry() {
+    if !require(&["dpkg-deb", "rpm"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (name, boot) in [
+        ("keeps", "storage: persistent"),
+        ("shows", "console: graphical"),
+    ] {
+        let rest = format!("packages: [bash]\nboot: {{{boot}}}\n");
+        let [deb, rpm] = packaged(dir.path(), name, &rest);
+        let depends = run(Command::new("dpkg-deb").arg("-f").arg(deb).arg("Depends"));
+        assert!(
+            depends.contains(", freezedry, qemu-system-x86 |"),
+            "{depends}"
+        );
+        let requires = run(Command::new("rpm").arg("-qpR").arg(rpm));
+        assert!(requires.contains("\nfreezedry\n"), "{requires}");
+        assert!(!requires.contains("supermin"), "{requires}");
+    }
+}
+
+/// As rpmbuild does, which is asked in source_builds.rs too.
+#[test]
+fn rpm_is_asked_to_know_a_tilde_where_there_is_one() {
+    if !require(&["rpm"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let description = dir.path().join("early.yaml");
+    let needed = "rpmlib(TildeInVersions) <= 4.10.0-1\n";
+    // In the version, a relation, and what it is built with; a source package does
+    // not compare its own version.
+    for (number, (version, more, binary, source)) in [
+        ("1.0", "packages: [bash]", false, false),
+        ("1.0~rc1", "packages: [bash]", true, false),
+        (
+            "1.0",
+            "packages: [bash]\nconflicts: [\"dash < 1~\"]",
+            true,
+            false,
+        ),
+        ("1.0", "packages: [\"bash >= 5~\"]", true, true),
+        (
+            "1.0",
+            "packages: {fedora: [(bash >= 5~ or dash)]}",
+            true,
+            true,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = yaml("early", &format!("{more}\n"));
+        let text = text.replace("version: \"1.0\"", &format!("version: \"{version}\""));
+        std::fs::write(&description, text).unwrap();
+        let out = dir.path().join(number.to_string());
+        run(freezedry()
+            .args(["package", "--format=rpm,srpm", "-o"])
+            .arg(&out)
+            .arg(&description));
+        for (architecture, wanted) in [("noarch", binary), ("src", source)] {
+            let package = out.join(format!("early-{version}-1.{architecture}.rpm"));
+            let requires = run(Command::new("rpm").arg("-qpR").arg(package));
+            assert_eq!(
+                requires.contains(needed),
+                wanted,
+                "{version} {more}: {requires}"
+            );
+        }
+    }
+}
+
 #[test]
 fn programs_bind_a_package_to_the_one_architecture_that_boots() {
     if !require(&["dpkg-deb", "rpm"]) {

@@ -373,7 +373,7 @@ fn every_refusal_says_why_and_changes_nothing() {
         .arg(bench.rpm());
     let refusal = Bench::refusal(&command.output().unwrap());
     assert!(
-        refusal.contains("no secret key for gpg's default key"),
+        refusal.contains("gpg has no secret key; `gpg --full-generate-key`"),
         "{refusal}"
     );
     let mut command = bench.freezedry();
@@ -386,6 +386,11 @@ fn every_refusal_says_why_and_changes_nothing() {
         refusal.contains("neither `gpg` nor `sq` is installed"),
         "{refusal}"
     );
+    let refusal = Bench::refusal(&bench.sign("/nowhere/key", &bench.rpm()));
+    assert!(
+        refusal.contains("there is no file `/nowhere/key` with a key; name"),
+        "{refusal}"
+    );
     // Something that cannot be signed.
     let text = bench.dir.path().join("text");
     std::fs::write(&text, "x").unwrap();
@@ -395,6 +400,52 @@ fn every_refusal_says_why_and_changes_nothing() {
         "{refusal}"
     );
     assert_eq!(std::fs::read(bench.rpm()).unwrap(), before);
+}
+
+#[test]
+fn a_link_stays_one_and_is_the_same_file() {
+    let Some(bench) = Bench::new() else { return };
+    let link = bench.dir.path().join("link.rpm");
+    std::os::unix::fs::symlink(bench.rpm(), &link).unwrap();
+    let before = std::fs::read(bench.rpm()).unwrap();
+    let mut sign = bench.freezedry();
+    sign.arg("sign").arg(&link).arg(bench.rpm()).arg(&link);
+    let output = sign.output().unwrap();
+    assert!(output.status.success(), "{}", both(&output));
+    assert_eq!(both(&output).matches(": signed ").count(), 1);
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert!(std::fs::read(bench.rpm()).unwrap() != before);
+}
+
+/// dscverify would refuse what had been signed.
+#[test]
+fn digests_of_what_has_changed_since_are_not_signed() {
+    let Some(bench) = Bench::new() else { return };
+    let changes = bench.file("hello-vm_1.0-1_amd64.changes");
+    let before = std::fs::read(&changes).unwrap();
+    let sign = |files: &[&Path]| {
+        let mut sign = bench.freezedry();
+        sign.args(["sign", "--embed"]).args(files).output().unwrap()
+    };
+    assert!(sign(&[&bench.deb()]).status.success());
+    let refusal = Bench::refusal(&sign(&[&changes]));
+    assert!(
+        refusal.contains("hello-vm_1.0-1_all.deb` as it is now")
+            && refusal.contains("; sign both in one command"),
+        "{refusal}"
+    );
+    assert_eq!(std::fs::read(&changes).unwrap(), before);
+    // The .buildinfo has the same digests.
+    let buildinfo = bench.file("hello-vm_1.0-1_amd64.buildinfo");
+    let output = sign(&[&changes, &bench.deb(), &buildinfo]);
+    assert!(output.status.success(), "{}", both(&output));
+    if require(&["dscverify"]) {
+        run(Command::new("dscverify")
+            .env("HOME", bench.dir.path())
+            .arg("--keyring")
+            .arg(bench.home().join("pubring.kbx"))
+            .arg(&changes));
+    }
 }
 
 /// sq in the place of gpg, with a key from a file.

@@ -26,7 +26,7 @@ pub(crate) fn greeter(dir: &Path, engine: &str) -> PathBuf {
 
 const REST: &str = r#"description: |
   It greets, 100% of the time, and shows that files, versions and relations go
-  through source packages unharmed.
+  through source packages unharmed, and so do ${x}, ${} and ${shlibs:Depends}.
 
   A second paragraph.
 packages:
@@ -35,7 +35,7 @@ packages:
   debian: [gawk]
 recommends: [less]
 suggests: {debian: [vim], fedora: [vim-enhanced]}
-provides: ["greeting-machine = 2", "old-greeter = 2"]
+provides: ["greeting-machine = 2~rc1", "old-greeter = 2"]
 conflicts: ["other-greeter < 3"]
 obsoletes: ["old-greeter < 2"]
 files:
@@ -116,6 +116,49 @@ fn rpm_reads_the_source_rpm() {
     assert!(!listed.contains("skeleton/packages"), "{listed}");
 }
 
+/// What dpkg would put in place of `${...}` is put there by dpkg when it builds.
+#[test]
+fn dpkg_gencontrol_gives_back_what_the_author_wrote() {
+    if !require(&["dpkg-source", "dpkg-gencontrol", "dpkg-deb"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let description = greeter(dir.path(), "freezedry");
+    let text = std::fs::read_to_string(&description).unwrap();
+    let text = text
+        .replace("files of its own", "${Source-Version} and ${${x}")
+        .replace("Jane Doe", "Jane ${D} Doe")
+        .replace("org/greeter", "org/${greeter}");
+    std::fs::write(&description, text).unwrap();
+    let out = dir.path().join("out");
+    package(&description, "deb,dsc", &out);
+    let at = |name: &str| out.join(name);
+    run(Command::new("dpkg-source")
+        .args(["-x", "greeter_2.1-3.dsc", "source"])
+        .current_dir(&out));
+    std::fs::create_dir(at("source/debian/greeter")).unwrap();
+    let built = run(Command::new("dpkg-gencontrol")
+        .args(["-O", "-Pdebian/greeter"])
+        .current_dir(at("source")));
+    let ours = run(Command::new("dpkg-deb")
+        .arg("-f")
+        .arg(at("greeter_2.1-3_all.deb")));
+    for field in ["Description", "Maintainer", "Homepage"] {
+        let of = |control: &str| {
+            let start = control.find(&format!("\n{field}: ")).unwrap() + 1;
+            let rest = &control[start..];
+            let next = rest
+                .match_indices('\n')
+                .find(|(at, _)| !rest[at + 1..].starts_with(' '));
+            rest[..next.map_or(rest.len(), |(at, _)| at)]
+                .trim_end()
+                .to_owned()
+        };
+        assert_eq!(of(&built), of(&ours));
+        assert!(of(&ours).contains("${"), "{ours}");
+    }
+}
+
 #[test]
 fn the_same_source_gives_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
@@ -190,6 +233,56 @@ fn several_descriptions_are_one_checkout_with_flavours() {
     );
 }
 
+/// OBS would build the first `.dsc` that it finds, and flavours that are gone.
+#[test]
+fn what_an_earlier_checkout_had_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let description = |name: &str, version: &str| {
+        let path = dir.path().join(format!("{name}.yaml"));
+        let text = yaml(name, "packages: [bash]\n").replace("\"1.0\"", version);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let make = |out: &Path, files: &[PathBuf]| {
+        let mut command = freezedry();
+        command.args(["package", "--format=obs", "-o"]).arg(out);
+        let output = command.args(files).output().unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        both(&output)
+    };
+    make(
+        &out,
+        &["one", "two"].map(|name| description(name, "\"1.0\"")),
+    );
+    // None of these is ours.
+    let others = [
+        "one-data-1.0.tar.xz",
+        "two_1.0.patch",
+        "one-0.9.tar.xz",
+        "_service",
+    ];
+    for name in others {
+        std::fs::write(out.join(name), "").unwrap();
+    }
+    run(freezedry()
+        .args(["package", "--format=dsc", "-o"])
+        .arg(&out)
+        .arg(description("mine", "\"1.0\"")));
+    let mine = [
+        "mine_1.0-1.dsc",
+        "mine_1.0.orig.tar.xz",
+        "mine_1.0-1.debian.tar.xz",
+    ];
+    let said = make(&out, &[description("one", "\"1.1~rc1\"")]);
+    assert_eq!(said.matches(": removed ").count(), 11, "{said}");
+    let fresh = dir.path().join("fresh");
+    make(&fresh, &[description("one", "\"1.1~rc1\"")]);
+    let mut expected = names(&fresh);
+    expected.extend(others.iter().chain(&mine).map(|name| (*name).to_owned()));
+    assert_eq!(names(&out), expected);
+}
+
 #[test]
 fn what_cannot_be_made_is_said_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -205,6 +298,11 @@ fn what_cannot_be_made_is_said_and_leaves_nothing() {
             "deb --family=suse",
             &[&description][..],
             "--family chooses the names in an RPM, and none is made",
+        ),
+        (
+            "dsc,rpm --changes",
+            &[&description],
+            "--changes is about a Debian package, and none is made",
         ),
         (
             "obs,deb",
@@ -291,6 +389,31 @@ fn names_of_other_families_are_told_and_can_be_chosen() {
     said(&["--format=srpm", "--family=suse"]);
     assert!(needs("src"));
     assert_eq!(said(&["--format=obs"]), format!("{missing}{lacking}{both}"));
+}
+
+#[test]
+fn a_format_named_twice_is_made_once_and_not_over_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let description = greeter(dir.path(), "freezedry");
+    let out = dir.path().join("out");
+    for format in ["obs", "srpm"] {
+        let mut command = freezedry();
+        command.args(["package", "--format", &format!("{format},{format}"), "-o"]);
+        let output = command.arg(out.join(format)).arg(&description).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", both(&output));
+        let made = names(&out.join(format)).len();
+        assert_eq!(both(&output).matches(": wrote ").count(), made);
+    }
+    let mut command = freezedry();
+    command.args(["package", "--format=srpm", "-o"]);
+    let output = command
+        .arg(&description)
+        .arg(&description)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    assert!(both(&output).contains("is a file, and packages go to a directory; name a directory"));
 }
 
 /// Debian's archive takes the tarball of a version once, and so do the lookaside

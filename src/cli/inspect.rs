@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 /// is, whether it is sound, and what it would become on this host
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 it is sound, 1 it is damaged or could not be read, 2 wrong usage.
+Exit status: 0 it is sound; 1 it is damaged, is a skeleton without an /init, or could not be read;
+2 wrong usage.
 
 Keys of --json, which stay: `kind` is package, skeleton or appliance.
   package    format, metadata (name, version, architecture, summary, description, license,
@@ -26,8 +27,8 @@ Keys of --json, which stay: `kind` is package, skeleton or appliance.
              (of, algorithm, good, expected), signatures (place, algorithm, hash, key, created,
              verdict, signer, checked_by), files (by path: kind, mode, owner, group, size, sha256,
              target, flags), skeletons (a list of the next)
-  skeleton   path, packages, hostfiles, excludefiles, archives (by name: members as in files),
-             here (packages, missing, paths, bytes, excluded, unreadable, kernel) or not_here
+  skeleton   path, packages, hostfiles, excludefiles, init (whether there is an /init), archives
+             (by name: members as in files), here (packages, missing, paths, bytes, excluded, unreadable, kernel) or not_here
   appliance  path, kernel, uuid, files (by name: apparent, real), stamp, skeleton,
              standing (fresh, unaffected, stale)
 Sizes are in bytes, times in seconds since 1970; a verdict is good, key-not-valid, bad,
@@ -58,6 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
     }
     Ok(match &report {
         Report::Package(report) if !report.package.is_sound() => Status::Problems,
+        Report::Skeleton(report) if !report.init => Status::Problems,
         _ => Status::Success,
     })
 }
@@ -264,6 +266,13 @@ fn print_skeleton(out: &mut dyn Write, report: &SkeletonReport) -> std::io::Resu
     row(out, "packages", &report.packages.join(" "))?;
     row(out, "hostfiles", &report.hostfiles.join(" "))?;
     row(out, "excludefiles", &report.excludefiles.join(" "))?;
+    if !report.init {
+        row(
+            out,
+            "init",
+            "none: no archive has /init, so nothing would run",
+        )?;
+    }
     for (name, members) in &report.archives {
         print_files(out, name, members)?;
     }

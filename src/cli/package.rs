@@ -128,12 +128,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         inputs.push(Input {
             path,
             description,
-            skeletons: skeletons(path, description, formats, rpm, host)?,
+            skeletons: skeletons(path, description, &formats, rpm, host)?,
         });
+    }
+    if arguments.output.is_file() {
+        let file = arguments.output.display();
+        return Err(Error::input(format!(
+            "`{file}` is a file, and packages go to a directory"
+        ))
+        .hint("name a directory with --output; it is made if it is not there"));
     }
     files::create_dir_all(&arguments.output)?;
     let mut made = Vec::new();
-    for format in formats {
+    for format in &formats {
         if *format == Format::Obs {
             let sources = inputs.iter().map(Input::source);
             made.extend(obs::build(&sources.collect::<Result<Vec<_>>>()?)?);
@@ -147,6 +154,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
             }
         }
     }
+    let old = match formats[..] {
+        [Format::Obs] => superseded(&arguments.output, &made)?,
+        _ => Vec::new(),
+    };
     let mut written: Vec<(PathBuf, Vec<u8>)> = made
         .into_iter()
         .map(|(name, bytes)| (arguments.output.join(name), bytes))
@@ -167,19 +178,42 @@ pub(super) fn run(arguments: &Arguments) -> Result<Status> {
         files::replace(&path, &bytes)?;
         notice(&format!("wrote {} ({} bytes)", path.display(), bytes.len()));
     }
+    for path in old {
+        std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, e))?;
+        notice(&format!("removed {}, of an earlier run", path.display()));
+    }
     Ok(Status::Success)
+}
+
+/// What an earlier run has left in the checkout directory of OBS, where all that
+/// lies there is taken for sources.
+fn superseded(directory: &Path, made: &[Named]) -> Result<Vec<PathBuf>> {
+    let cannot = |e| Error::io("cannot list", directory, e);
+    let mut there = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(cannot)? {
+        there.extend(entry.map_err(cannot)?.file_name().into_string());
+    }
+    let multibuild = files::read_text(directory.join("_multibuild")).ok();
+    let old = obs::superseded(&there, made, multibuild.as_deref());
+    Ok(old.into_iter().map(|name| directory.join(name)).collect())
 }
 
 /// The formats that are asked for, or this host's own; the error says what does not
 /// go with them.
-fn formats<'a>(arguments: &'a Arguments, host: Option<&Host>) -> Result<&'a [Format]> {
-    let formats = match (&arguments.format[..], host) {
-        ([], _) if arguments.family.is_some() => &[Format::Rpm],
-        ([], Some(host)) if !matches!(host.family(), Family::Debian | Family::Other) => {
-            &[Format::Rpm]
+fn formats(arguments: &Arguments, host: Option<&Host>) -> Result<Vec<Format>> {
+    let mut given = Vec::new();
+    for format in &arguments.format {
+        if !given.contains(format) {
+            given.push(*format);
         }
-        ([], _) => &[Format::Deb],
-        (formats, _) => formats,
+    }
+    let formats = match (&given[..], host) {
+        ([], _) if arguments.family.is_some() => vec![Format::Rpm],
+        ([], Some(host)) if !matches!(host.family(), Family::Debian | Family::Other) => {
+            vec![Format::Rpm]
+        }
+        ([], _) => vec![Format::Deb],
+        _ => given,
     };
     if arguments.family.is_some()
         && !(formats.contains(&Format::Rpm) || formats.contains(&Format::Srpm))
@@ -187,6 +221,12 @@ fn formats<'a>(arguments: &'a Arguments, host: Option<&Host>) -> Result<&'a [For
         return Err(
             Error::input("--family chooses the names in an RPM, and none is made")
                 .hint("add --format rpm or srpm, or leave --family out"),
+        );
+    }
+    if arguments.changes && !formats.contains(&Format::Deb) {
+        return Err(
+            Error::input("--changes is about a Debian package, and none is made")
+                .hint("add --format deb, or leave --changes out"),
         );
     }
     if formats.len() > 1 && formats.contains(&Format::Obs) {

@@ -170,7 +170,7 @@ pub(super) fn parse(text: &str, place: Place) -> Result<Dependency, Fault> {
     if !rules::is_package(name) {
         return Err(misspelt(text));
     }
-    if name.contains(['(', ')', '/']) && !place.is_rpm() {
+    if rules::is_capability(name) && !place.is_rpm() {
         return Err(Fault(
             format!("`{name}` is a capability, which only RPM has"),
             place.rpm_instead(),

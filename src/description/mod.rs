@@ -17,7 +17,7 @@ pub use dependency::{Comparison, Dependency, Packages, Relations};
 pub use locate::locate;
 pub use manual::manual;
 pub use problems::{Problem, Problems, Severity};
-pub use rules::{is_kept, parse_port, parse_size};
+pub use rules::{is_capability, is_kept, parse_port, parse_size};
 pub use schema::schema;
 pub use sections::PERSISTENT;
 pub use without::without;
@@ -137,6 +137,14 @@ pub struct Boot {
     pub persistent: Vec<String>,
     /// Whether its console is a window.
     pub graphical: bool,
+}
+
+impl Boot {
+    /// Whether Freezedry alone can run it: supermin and qemu without Freezedry
+    /// keep nothing and show no screen.
+    pub fn needs_freezedry(&self) -> bool {
+        !self.persistent.is_empty() || self.graphical
+    }
 }
 
 /// What runs in an appliance.

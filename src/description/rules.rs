@@ -49,6 +49,11 @@ pub(super) fn is_package(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(good)
 }
 
+/// Whether a name is what a package of RPM provides, and not a package's own.
+pub fn is_capability(name: &str) -> bool {
+    name.contains(['(', ')', '/'])
+}
+
 /// A version for both families: no `-`, which separates the release.
 pub(super) fn version(text: &str) -> Result<(), Fault> {
     const HELP: &str = "start with a digit; then letters, digits, `.`, `+` and `~`; no `-`, which separates the release";

@@ -5,8 +5,8 @@ use super::keys::{self, FILE};
 use super::problems::{Problem, Problems, Severity};
 use super::tree::{Node, Value};
 use super::{
-    Boot, Change, Description, Engine, File, Init, Maintainer, Packages, Rehydrate, Relations,
-    Scriptlets, Source, dependency, rules,
+    Boot, Change, Dependency, Description, Engine, File, Init, Maintainer, Packages, Rehydrate,
+    Relations, Scriptlets, Source, dependency, rules,
 };
 use crate::family::Family;
 use crate::files;
@@ -61,18 +61,21 @@ pub(super) fn description(
         Some("run") => Scriptlets::Run,
         _ => Scriptlets::Generated,
     };
+    if engine == Engine::Supermin {
+        supermin_alone(&top, &boot, &parts, problems);
+    }
     let changelog = changelog(&top, maintainer.as_ref(), problems);
 
-    let summary = summary?;
+    let (name, summary) = (name?, summary?);
     Some(Description {
-        name: name?,
         version: version?,
         release: release.unwrap_or_else(|| "1".into()),
         epoch,
         description: text
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| summary.clone()),
+            .unwrap_or_else(|| no_description(&name)),
+        name,
         summary,
         license: license?,
         maintainer: maintainer?,
@@ -89,6 +92,53 @@ pub(super) fn description(
         changelog,
         warnings: Problems::new("", ""),
     })
+}
+
+/// What package managers say where the author says nothing: more than the summary
+/// again, which is no description to Debian.
+fn no_description(name: &str) -> String {
+    format!(
+        "The command boot-{name} boots this virtual machine. It is made, where it is used, \
+         of the packages that this package depends on, and runs apart from the system."
+    )
+}
+
+/// What stock supermin cannot do, in a description that wants nothing but that.
+fn supermin_alone(top: &Section<'_>, boot: &Boot, parts: &Packages, problems: &mut Problems) {
+    let span = |key| top.get(key).map(|node| node.span.clone());
+    let engine = span("engine").unwrap_or_default();
+    for (needs, key, what) in [
+        (!boot.persistent.is_empty(), "storage", "keeps no data"),
+        (boot.graphical, "console", "shows no screen"),
+    ] {
+        if needs {
+            problems.add(Problem::error(
+                &engine,
+                format!("`engine`: supermin alone {what}, which `boot.{key}` asks for"),
+                format!("write `engine: freezedry`, or remove `boot.{key}`"),
+            ));
+        }
+    }
+    let families = parts.families.values().flatten();
+    let mut capabilities: Vec<&str> = families
+        .flat_map(Dependency::names)
+        .filter(|name| rules::is_capability(name))
+        .collect();
+    capabilities.sort_unstable();
+    capabilities.dedup();
+    if !capabilities.is_empty() {
+        problems.add(Problem {
+            severity: Severity::Warning,
+            ..Problem::error(
+                &span("packages").unwrap_or_default(),
+                format!(
+                    "`packages`: supermin takes names alone, and leaves out {}",
+                    quoted(&capabilities)
+                ),
+                "name the packages that provide it, or write `engine: freezedry`",
+            )
+        });
+    }
 }
 
 /// Dependencies: a list for everywhere, or lists by family.

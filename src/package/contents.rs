@@ -324,6 +324,7 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         "description": roff(&description.description),
         "does": roff(&does),
         "license": description.license,
+        "license_names": debian_license(&description.license),
         "author": description.maintainer.to_string(),
         "url": description.url.clone().unwrap_or_default(),
         "version": description.version,
@@ -342,6 +343,32 @@ fn data(description: &Description, time: u32) -> serde_json::Value {
         "roff_name": roff(&description.name),
         "roff_summary": roff(&description.summary),
     })
+}
+
+/// An SPDX expression in the words of a machine-readable copyright file.
+///
+/// Source: <https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/>,
+/// "License specification"; other short names are the author's own there.
+fn debian_license(spdx: &str) -> String {
+    let words = spdx.split(' ').map(|word| {
+        let bare = word.trim_matches(['(', ')']);
+        let gnu = ["GPL-", "LGPL-", "AGPL-", "GFDL-"];
+        let name = match bare {
+            "OR" => "or".to_owned(),
+            "AND" => "and".to_owned(),
+            "WITH" => "with".to_owned(),
+            "MIT" => "Expat".to_owned(),
+            "BSD-2-Clause" => "BSD-2-clause".to_owned(),
+            "BSD-3-Clause" => "BSD-3-clause".to_owned(),
+            of if gnu.iter().any(|start| of.starts_with(start)) => match of.strip_suffix("-only") {
+                Some(only) => only.replace(".0", ""),
+                None => of.replace(".0", "").replace("-or-later", "+"),
+            },
+            other => other.to_owned(),
+        };
+        word.replace(bare, &name)
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// `text` for a man page: nothing in it is a request or an escape.
@@ -367,4 +394,26 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
         .write_all(bytes)
         .and_then(|()| encoder.finish())
         .map_err(|e| crate::Error::io("cannot compress", "documentation", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licences_have_debian_s_names() {
+        for (spdx, names) in [
+            ("MIT", "Expat"),
+            ("MIT OR Apache-2.0", "Expat or Apache-2.0"),
+            (
+                "(MIT AND BSD-3-Clause) OR Zlib",
+                "(Expat and BSD-3-clause) or Zlib",
+            ),
+            ("GPL-2.0-or-later", "GPL-2+"),
+            ("LGPL-2.1-only", "LGPL-2.1"),
+            ("GPL-3.0+", "GPL-3+"),
+        ] {
+            assert_eq!(debian_license(spdx), names);
+        }
+    }
 }

@@ -199,7 +199,12 @@ pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, String)> 
     let list =
         |packages: &Packages| -> Vec<_> { packages.dependencies(family).map(relation).collect() };
     let mut depends = parts(contents);
-    depends.extend(["freezedry | supermin", "qemu-system-x86 | qemu-system"].map(str::to_owned));
+    let runner = if contents.description.boot.needs_freezedry() {
+        "freezedry"
+    } else {
+        "freezedry | supermin"
+    };
+    depends.extend([runner, "qemu-system-x86 | qemu-system"].map(str::to_owned));
     // Policy 7.6.2: to replace a package is to conflict with it, too.
     let unwanted = ours.conflicts.dependencies(family);
     let unwanted = unwanted.chain(ours.obsoletes.dependencies(family));

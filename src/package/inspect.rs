@@ -55,6 +55,8 @@ pub struct SkeletonReport {
     pub hostfiles: Vec<String>,
     /// Its patterns of excludes, without the leading `-`.
     pub excludefiles: Vec<String>,
+    /// Whether one of its archives has `/init`, which a guest starts with.
+    pub init: bool,
     /// Its tar files, by name: their members by path.
     pub archives: BTreeMap<String, BTreeMap<String, PackagedPath>>,
     /// What it would become here.
@@ -81,6 +83,28 @@ pub struct Here {
     pub unreadable: usize,
     /// The kernel's version.
     pub kernel: String,
+}
+
+impl SkeletonReport {
+    /// Whether it can be a skeleton: almost any text can be read as names of
+    /// packages, but no name has a blank in it, or ends with a colon.
+    fn asks_for_something(&self) -> bool {
+        let odd = |name: &String| name.contains(char::is_whitespace) || name.ends_with(':');
+        let lists = [&self.packages, &self.hostfiles, &self.excludefiles];
+        let empty = lists.iter().all(|list| list.is_empty()) && self.archives.is_empty();
+        !empty && !self.packages.iter().any(odd)
+    }
+}
+
+/// What to do with a file that cannot be inspected.
+fn instead(path: &Path) -> &'static str {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("yaml" | "yml") => "a description is looked at by `freezedry check`",
+        Some("dsc" | "changes" | "buildinfo") => {
+            "give the packages that it names; `dscverify` checks its signature and digests"
+        }
+        _ => "give a .deb or .rpm, a `supermin.d`, or a directory with kernel, initrd and root",
+    }
 }
 
 /// An appliance.
@@ -143,13 +167,16 @@ impl Looker<'_> {
                 return Ok(Report::Package(Box::new(self.package(path)?)));
             }
         }
-        match self.skeleton(path, &path.display().to_string()) {
-            Ok(skeleton) => Ok(Report::Skeleton(skeleton)),
-            Err(error) => Err(Error::input(format!(
+        let nothing = || {
+            Error::input(format!(
                 "`{}` is no package and no appliance, and no skeleton either",
                 path.display()
             ))
-            .caused_by(error)),
+        };
+        match self.skeleton(path, &path.display().to_string()) {
+            Ok(skeleton) if skeleton.asks_for_something() => Ok(Report::Skeleton(skeleton)),
+            Ok(_) => Err(nothing().hint(instead(path))),
+            Err(error) => Err(nothing().caused_by(error)),
         }
     }
 
@@ -187,6 +214,10 @@ impl Looker<'_> {
             packages,
             hostfiles: texts(host_files),
             excludefiles: texts(excludes),
+            init: images
+                .iter()
+                .flat_map(|image| &image.members)
+                .any(|member| member.path == Path::new("/init")),
             archives: images
                 .iter()
                 .map(|image| (image.name.to_string(), members(&image.members)))

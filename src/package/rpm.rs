@@ -63,7 +63,9 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     if let Some(url) = &contents.description.url {
         builder.url(url);
     }
+    let mut versions = vec![version.clone(), release.clone()];
     for (tag, of) in relations(contents) {
+        versions.push(of.to_string());
         let of = dependency(&of);
         match tag {
             "Requires" => builder.requires(of),
@@ -93,6 +95,9 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     }
     // The library forgets that not every rpm can unpack xz.
     builder.requires(Dependency::rpmlib("PayloadIsXz", "5.2-1"));
+    for (feature, since) in features(&versions) {
+        builder.requires(Dependency::rpmlib(feature, since));
+    }
     for directory in directories(contents) {
         let options = FileOptions::dir(directory).permissions(0o755);
         builder.with_dir_entry(options).map_err(failed)?;
@@ -122,6 +127,20 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     package.write(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// What rpm has to know to compare these versions, or those in dependencies as a
+/// spec file writes them, and since when it does.
+pub(super) fn features(versions: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let features = [
+        ('~', "TildeInVersions", "4.10.0-1"),
+        ('^', "CaretInVersions", "4.15.0-1"),
+    ];
+    let wanted = features.map(|(sign, feature, since)| {
+        let has = versions.iter().any(|version| version.contains(sign));
+        has.then_some((feature, since))
+    });
+    wanted.into_iter().flatten()
 }
 
 fn add_state(
@@ -179,12 +198,16 @@ pub(super) fn changelog(contents: &Contents<'_>) -> Vec<(String, String, u32)> {
 
 /// What the package says of others, each with the tag of a spec file.
 pub(super) fn relations(contents: &Contents<'_>) -> Vec<(&'static str, description::Dependency)> {
+    let rich = |text: &str| description::Dependency::Rich(text.to_owned());
     let tools = [
-        "(freezedry or supermin)",
+        if contents.description.boot.needs_freezedry() {
+            description::Dependency::any("freezedry")
+        } else {
+            rich("(freezedry or supermin)")
+        },
         // Names of Fedora, openSUSE and RHEL.
-        "(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)",
+        rich("(qemu-system-x86-core or qemu-x86 or qemu-kvm or qemu-system-x86 or qemu)"),
     ];
-    let tools = tools.map(|tool| description::Dependency::Rich(tool.to_owned()));
     let requires = contents.depends.iter().cloned().chain(tools);
     let mut found: Vec<_> = requires.map(|of| ("Requires", of)).collect();
     let ours = &contents.description.relations;

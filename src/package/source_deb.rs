@@ -78,14 +78,24 @@ fn data(contents: &Contents<'_>) -> Value {
         "full_version": contents.full_version(),
         "maintainer": description.maintainer.to_string(),
         "url": description.url.clone().unwrap_or_default(),
+        // In debian/control, unlike in the .dsc, these are substituted.
+        "control_maintainer": escape(&description.maintainer.to_string()),
+        "control_url": description.url.as_deref().map(escape).unwrap_or_default(),
         "architecture": deb::architecture(contents),
         "build_depends": needed.join(", "),
         "relations": relations.collect::<String>(),
-        "summary": description.summary,
-        "description": text::extended(&description.description).trim_end(),
+        "summary": escape(&description.summary),
+        "description": escape(text::extended(&description.description).trim_end()),
         "supermin": description.engine == Engine::Supermin,
         "parts": contents.names().join(" "),
     })
+}
+
+/// `text` where variables are substituted.
+///
+/// Source: deb-substvars(5).
+fn escape(text: &str) -> String {
+    text.replace("${", "${}{")
 }
 
 /// The files of `debian/`.

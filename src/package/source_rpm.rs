@@ -223,7 +223,9 @@ fn file_tags(files: &[(String, Vec<u8>, u32)], time: u32) -> Vec<Entry> {
 /// BuildRequires, and what rpm has to know to read the package.
 fn requirements(contents: &Contents<'_>) -> Vec<Entry> {
     let mut found: Vec<(String, u32, String)> = Vec::new();
-    for needed in spec::needed(contents) {
+    let all = spec::needed(contents);
+    let versions: Vec<String> = all.iter().map(Dependency::to_string).collect();
+    for needed in all {
         found.push(match needed {
             Dependency::Package { name, bound: None } => (name, 0, String::new()),
             Dependency::Package {
@@ -249,9 +251,11 @@ fn requirements(contents: &Contents<'_>) -> Vec<Entry> {
         ("PayloadIsXz", "5.2-1", true),
         ("RichDependencies", "4.12.0-1", rich),
     ];
-    for (feature, since, _) in features.iter().filter(|(.., wanted)| *wanted) {
+    let known = features.into_iter().filter(|(.., wanted)| *wanted);
+    let known = known.map(|(feature, since, _)| (feature, since));
+    for (feature, since) in known.chain(binary::features(&versions)) {
         let name = format!("rpmlib({feature})");
-        found.push((name, RPMLIB | LESS | EQUAL, (*since).to_owned()));
+        found.push((name, RPMLIB | LESS | EQUAL, since.to_owned()));
     }
     found.sort();
     found.dedup();

@@ -5,7 +5,7 @@ use super::lifecycle::{Moment, Scriptlet, StatePath};
 use super::rpm;
 use super::source::Source;
 use super::text;
-use crate::description::{Dependency, Engine, Rehydrate};
+use crate::description::{Dependency, Engine, Rehydrate, is_capability};
 use crate::family::Family;
 use crate::{Result, templates, timestamp};
 use serde_json::json;
@@ -93,9 +93,9 @@ fn relations(contents: &Contents<'_>) -> String {
 }
 
 fn prepare(contents: &Contents<'_>) -> String {
-    // supermin takes names of packages, not capabilities.
+    // supermin takes names of packages, not capabilities, which a check warns of.
     let mut names = contents.names();
-    names.retain(|name| !name.contains(['(', '/']));
+    names.retain(|name| !is_capability(name));
     format!(
         "supermin --prepare --use-installed -o supermin.d {}\n",
         names.join(" ")

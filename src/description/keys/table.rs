@@ -84,7 +84,7 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
     .required()
     .doc("One line of at most 79 characters, without a full stop."),
     Key::new("description", ANYTHING, "Boot it, use it, throw it away.")
-        .doc("Paragraphs for the package manager; without it, the summary."),
+        .doc("Paragraphs for the package manager; without it, that `boot-NAME` boots a virtual machine."),
     Key::new(
         "license",
         Shape::Text(rule(
@@ -164,7 +164,8 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
         .default("freezedry")
         .doc(
             "What source packages are built with: Freezedry, or stock supermin alone, so that they \
-             can enter a distribution before Freezedry does.",
+             can enter a distribution before Freezedry does. Not for what keeps data (`boot.storage`) \
+         or has a screen (`boot.console`): only Freezedry runs that.",
         ),
     Key::new(
         "changelog",

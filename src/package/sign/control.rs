@@ -2,8 +2,10 @@
 
 use super::Signer;
 use crate::package::checksums::Checksums;
-use crate::{Error, Result};
-use std::path::PathBuf;
+use crate::{Error, Result, files};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 /// The fields with lines of digest, size, ... and file name.
 const LISTS: [&str; 4] = [
@@ -36,6 +38,61 @@ pub(super) fn sign(
     signer.clear(renew(&plain, &renewed).as_bytes())
 }
 
+/// Whether the files that the control file `bytes` lists are as it says, where
+/// they lie beside it; the error names the first that is not.  Those in `renewed`
+/// are left out: their digests are made anew.
+pub(super) fn check_beside(path: &Path, bytes: &[u8], renewed: &BTreeSet<OsString>) -> Result<()> {
+    let text = String::from_utf8_lossy(bytes);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for (field, sum, size, name) in listed(&text) {
+        let beside = folder.join(name);
+        if name.contains('/') || renewed.contains(OsStr::new(name)) || !beside.is_file() {
+            continue;
+        }
+        let content = files::read(&beside)?;
+        let sums = Checksums::of(&content);
+        if sum != of_field(&sums, field) || size != content.len().to_string() {
+            return Err(Error::input(format!(
+                "`{}` is not about `{}` as it is now: that has changed since, so its signature \
+                 would be of something else",
+                path.display(),
+                beside.display()
+            ))
+            .hint(format!(
+                "sign both in one command, which renews the digests, or make `{}` anew",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The files that a control file lists: field, digest, size and name.
+fn listed(text: &str) -> Vec<(&str, &str, &str, &str)> {
+    let mut field = "";
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if !line.starts_with(' ') {
+            field = line.split(':').next().unwrap_or_default();
+        } else if LISTS.contains(&field) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let [sum, size, .., name] = words[..] {
+                found.push((field, sum, size, name));
+            }
+        }
+    }
+    found
+}
+
+/// The digest that stands in `field`.
+fn of_field<'a>(sums: &'a Checksums, field: &str) -> &'a str {
+    match field {
+        "Checksums-Sha1" => &sums.sha1,
+        "Checksums-Sha256" => &sums.sha256,
+        _ => &sums.md5,
+    }
+}
+
 /// `text` without the signature around it, if it has one.
 ///
 /// Source: RFC 4880, section 7.
@@ -66,11 +123,7 @@ fn renew(text: &str, files: &[(String, Checksums, usize)]) -> String {
             .find(|(name, ..)| words.len() >= 3 && words.last() == Some(&name.as_str()));
         match file {
             Some((_, sums, size)) if LISTS.contains(&field) && line.starts_with(' ') => {
-                let sum = match field {
-                    "Checksums-Sha1" => &sums.sha1,
-                    "Checksums-Sha256" => &sums.sha256,
-                    _ => &sums.md5,
-                };
+                let sum = of_field(sums, field);
                 out.push_str(&format!(" {sum} {size} {}\n", words[2..].join(" ")));
             }
             _ => {

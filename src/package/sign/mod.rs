@@ -13,6 +13,8 @@ pub(super) use program::installed;
 
 use super::read::{self, Format};
 use crate::{Error, Result, files};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// What a file is, for signing.
@@ -32,14 +34,29 @@ enum Kind {
 
 /// Signs `paths` in place, see [`sign`]; returns what was signed, in that order.
 ///
-/// Everything is signed before anything is replaced, and each file as a whole.
+/// Everything is signed before anything is replaced, and each file as a whole; one
+/// that is named twice, or by a link, is signed once.  What would be signed with a
+/// digest that is no longer that of the file beside it is refused.
 pub fn sign_in_place(signer: &Signer, paths: &[PathBuf], embed: bool) -> Result<Vec<PathBuf>> {
-    let read = |path: &PathBuf| Ok((path.clone(), files::read(path)?));
-    let signed = sign(
-        signer,
-        paths.iter().map(read).collect::<Result<_>>()?,
-        embed,
-    )?;
+    let mut real = BTreeSet::new();
+    let mut given = Vec::new();
+    for path in paths {
+        let bytes = files::read(path)?;
+        let same = std::fs::canonicalize(path).map_err(|e| Error::io("cannot find", path, e))?;
+        if real.insert(same) {
+            given.push((path.clone(), bytes));
+        }
+    }
+    let names: BTreeSet<OsString> = given
+        .iter()
+        .filter_map(|(path, _)| path.file_name().map(OsStr::to_owned))
+        .collect();
+    for (path, bytes) in &given {
+        if kind(path, bytes)? >= Kind::Dsc {
+            control::check_beside(path, bytes, &names)?;
+        }
+    }
+    let signed = sign(signer, given, embed)?;
     for (path, bytes) in &signed {
         files::replace(path, bytes)?;
     }

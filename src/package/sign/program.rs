@@ -46,6 +46,10 @@ impl Signer {
         let named = std::env::var(KEY).ok().filter(|key| !key.is_empty());
         let key = key.map(str::to_owned).or(named);
         let file = key.as_deref().is_some_and(|key| Path::new(key).is_file());
+        if let Some(key) = key.as_deref().filter(|key| key.contains('/') && !file) {
+            return Err(Error::input(format!("there is no file `{key}` with a key"))
+                .hint("name an existing file, or a key by its fingerprint, key ID or address"));
+        }
         let program = if file || !installed("gpg") {
             if !installed("sq") {
                 return Err(Error::host(if file {
@@ -185,6 +189,9 @@ impl Signer {
                 }
                 Some(_) => Error::input(format!("{key} cannot be used for signing")).hint(
                     "choose another with --key; `gpg --list-secret-keys` shows what there is",
+                ),
+                None if self.key.is_none() => Error::input("gpg has no secret key").hint(
+                    "`gpg --full-generate-key` makes one, `gpg --import` takes one from a file",
                 ),
                 None => Error::input(format!("there is no secret key for {key}")).hint(format!(
                     "`gpg --list-secret-keys` shows what there is; name one with --key or in {KEY}"
