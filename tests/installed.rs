@@ -2,6 +2,7 @@
 //! and booted from there.
 
 use crate::packages::{Root, copy_of, freezedry_rpm, package};
+use crate::source_builds::freezedry_deb;
 use crate::support::console::Console;
 use crate::support::overlay::overlay;
 use crate::support::{require, require_root, rpm_world, run, source};
@@ -53,11 +54,10 @@ fn apt_installs_and_purges_every_example_and_the_demo_which_boots() {
         debs.push(package(&description, &dir.path().join(&name))[0].clone());
         names.push(name);
     }
-    let program = Path::new(env!("CARGO_BIN_EXE_freezedry"));
-    std::fs::copy(program, root.path.join("usr/local/bin/freezedry")).unwrap();
+    let freezedry = root.put(&freezedry_deb(dir.path()));
     let apt = ["apt-get", "-q", "-y"];
     // With what they depend on, so that only their own files are looked at later.
-    let mut depends = vec!["supermin".to_owned()];
+    let mut depends = vec!["supermin".to_owned(), freezedry];
     for deb in &debs {
         let field = run(Command::new("dpkg-deb").arg("-f").arg(deb).arg("Depends"));
         depends.extend(field.split([',', '\n']).filter_map(|one| {
@@ -71,7 +71,16 @@ fn apt_installs_and_purges_every_example_and_the_demo_which_boots() {
         &format!("{} install {}", apt.join(" "), depends.join(" ")),
     ]);
     let before = root.paths();
-    let mut install = [&apt[..], &["--no-remove", "--allow-downgrades", "install"]].concat();
+    let mut install = [
+        &apt[..],
+        &[
+            "--no-remove",
+            "--reinstall",
+            "--allow-downgrades",
+            "install",
+        ],
+    ]
+    .concat();
     let inside: Vec<String> = debs.iter().map(|deb| root.put(deb)).collect();
     install.extend(inside.iter().map(String::as_str));
     root.must(&install);

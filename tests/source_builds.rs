@@ -184,7 +184,7 @@ fn stock_supermin_builds_the_source_rpm() {
 }
 
 /// The program under test as a Debian package, for those that depend on it.
-fn freezedry_deb(dir: &Path) -> PathBuf {
+pub(crate) fn freezedry_deb(dir: &Path) -> PathBuf {
     let tree = dir.join("deb");
     std::fs::create_dir_all(tree.join("DEBIAN")).unwrap();
     std::fs::create_dir_all(tree.join("usr/bin")).unwrap();

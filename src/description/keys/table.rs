@@ -165,7 +165,7 @@ pub(in crate::description) static TOP: Keys = Keys::all(&[
         .doc(
             "What source packages are built with: Freezedry, or stock supermin alone, so that they \
              can enter a distribution before Freezedry does. Not for what keeps data (`boot.storage`) \
-         or has a screen (`boot.console`): only Freezedry runs that.",
+             or has a screen (`boot.console`): only Freezedry runs that.",
         ),
     Key::new(
         "changelog",
